@@ -1,0 +1,1 @@
+"""Durable customer journeys on Temporal."""

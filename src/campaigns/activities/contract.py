@@ -1,0 +1,58 @@
+"""What goes between a workflow and its activities. It stands in histories: ids and outcomes, nothing of a customer.
+
+Fields may be added with a default; none may be renamed or removed while entries run.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What became of a passage through a step."""
+
+    step: str
+    outcome: str
+    entered_at: datetime
+    ended_at: datetime | None = None
+    reason: str | None = None
+    detail: str | None = None
+    repetition: int = 1
+
+
+@dataclass(frozen=True)
+class EntryRef:
+    """The entry that an activity acts for, and the outcomes that travel with the call."""
+
+    entry_id: str
+    campaign: str
+    version: int
+    reports: list[StepReport] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StepTask:
+    """One passage of an entry through a step that an activity does."""
+
+    entry: EntryRef
+    step: str
+    entered_at: datetime
+    repetition: int = 1
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What became of a message: sent, failed, unknown or skipped; or retry, hold, ended, which are not final."""
+
+    status: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class EndTask:
+    """How an entry ends."""
+
+    entry: EntryRef
+    status: str
+    ended_by: str
+    at: datetime

@@ -1,0 +1,124 @@
+"""Outcomes of steps, branches, updates of the customer, and the end of an entry."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+from temporalio import activity
+
+from campaigns.activities.contract import EndTask, EntryRef, StepReport, StepTask
+from campaigns.models.campaign import Campaign
+from campaigns.models.conditions import Facts, holds, needs
+from campaigns.models.database import Database
+from campaigns.models.decision import EndedBy
+from campaigns.models.queries import customers, entries, events, messages, segments
+from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.steps import OTHERWISE, Branch, Update
+from campaigns.models.values import Json, utc_now
+
+
+async def write_reports(connection: AsyncConnection, entry: EntryRef, reports: Iterable[StepReport]) -> None:
+    """Writes outcomes of an entry's steps."""
+    for report in reports:
+        await messages.put_step(connection, step_row(entry, report))
+
+
+def step_row(entry: EntryRef, report: StepReport) -> dict[str, Any]:
+    """The row of an outcome."""
+    return {
+        "entry_id": entry.entry_id,
+        "campaign_key": entry.campaign,
+        "version": entry.version,
+        "step_id": report.step,
+        "repetition": report.repetition,
+        "outcome": report.outcome,
+        "reason": report.reason,
+        "detail": report.detail,
+        "entered_at": report.entered_at,
+        "ended_at": report.ended_at,
+    }
+
+
+class ProgressActivities:
+    """What a journey does besides sending."""
+
+    def __init__(self, database: Database, definitions: Definitions) -> None:
+        self._database = database
+        self._definitions = definitions
+
+    @activity.defn(name="report")
+    async def report(self, entry: EntryRef) -> None:
+        """Writes the outcomes that have come together."""
+        async with self._database.write() as connection:
+            await write_reports(connection, entry, entry.reports)
+
+    @activity.defn(name="choose_branch")
+    async def choose_branch(self, task: StepTask) -> str:
+        """The name of the first case that holds for the customer now, else `otherwise`; and writes that down."""
+        async with self._database.write() as connection:
+            branch = await self._branch(connection, task)
+            way = await self._first_that_holds(connection, task.entry.entry_id, branch)
+            chosen = StepReport(
+                task.step, "completed", task.entered_at, utc_now(), reason=way, repetition=task.repetition
+            )
+            await write_reports(connection, task.entry, [*task.entry.reports, chosen])
+        return way
+
+    async def _branch(self, connection: AsyncConnection, task: StepTask) -> Branch:
+        step = (await self._definition(connection, task)).steps_by_id[task.step]
+        if not isinstance(step, Branch):
+            raise TypeError(f"{task.step} is not a branch")
+        return step
+
+    async def _definition(self, connection: AsyncConnection, task: StepTask) -> Campaign:
+        return await self._definitions.get(connection, task.entry.campaign, task.entry.version)
+
+    async def _first_that_holds(self, connection: AsyncConnection, entry_id: str, branch: Branch) -> str:
+        facts = await entry_facts(connection, entry_id, branch)
+        return next((case.name for case in branch.branches if holds(case.when, facts)), OTHERWISE)
+
+    @activity.defn(name="update_customer")
+    async def update_customer(self, task: StepTask) -> None:
+        """Writes the step's attributes to the customer; one who was erased is not made again."""
+        now = utc_now()
+        async with self._database.write() as connection:
+            step = (await self._definition(connection, task)).steps_by_id[task.step]
+            if not isinstance(step, Update):
+                raise TypeError(f"{task.step} is not an update")
+            recipient = await messages.recipient(connection, task.entry.entry_id)
+            outcome = "skipped"
+            if recipient and recipient.customer_id:
+                attributes = await customers.lock(connection, recipient.customer_id)
+                if attributes is not None:
+                    outcome = "completed"
+                    merged = {**attributes, **step.attributes}
+                    await customers.write_attributes(connection, recipient.customer_id, merged, now)
+            reason = None if outcome == "completed" else "erased"
+            done = StepReport(task.step, outcome, task.entered_at, now, reason=reason, repetition=task.repetition)
+            await write_reports(connection, task.entry, [*task.entry.reports, done])
+
+    @activity.defn(name="end_entry")
+    async def end_entry(self, task: EndTask) -> None:
+        """Ends the entry; one that was ended already stays as it is."""
+        async with self._database.write() as connection:
+            await write_reports(connection, task.entry, task.entry.reports)
+            await entries.end(connection, task.entry.entry_id, task.status, EndedBy(task.ended_by), task.at)
+
+
+async def entry_facts(connection: AsyncConnection, entry_id: str, branch: Branch) -> Facts:
+    """What the branch's conditions ask about the entry's customer, as it is now."""
+    wanted = needs(case.when for case in branch.branches)
+    recipient = await messages.recipient(connection, entry_id)
+    customer_id = recipient.customer_id if recipient else None
+    properties: Json = (recipient.trigger or {}).get("properties", {}) if recipient else {}
+    return Facts(
+        now=utc_now(),
+        attributes={"id": customer_id, **((recipient.attributes or {}) if recipient else {})},
+        properties=properties,
+        trigger=properties,
+        segments=await segments.of_customer(connection, customer_id)
+        if wanted.segments and customer_id
+        else frozenset(),
+        events=await events.history(connection, customer_id, wanted.events) if customer_id else (),
+        steps=await messages.statuses(connection, entry_id, wanted.steps),
+    )

@@ -1,0 +1,49 @@
+"""Message texts: Liquid, within limits."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from liquid import BoundTemplate, Environment
+from liquid.exceptions import LiquidError
+
+
+class RenderingError(Exception):
+    """The text cannot be rendered for this customer, or is not Liquid at all."""
+
+
+class _Limited(Environment):
+    """Liquid with limits, so that no text renders for ever or fills the memory."""
+
+    context_depth_limit = 10
+    loop_iteration_limit = 10_000
+    local_namespace_limit = 1_000_000
+    output_stream_limit = 2_000_000
+
+
+_PLAIN = _Limited()
+_HTML = _Limited(autoescape=True)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(source: str, html: bool) -> BoundTemplate:
+    return (_HTML if html else _PLAIN).from_string(source)
+
+
+def check_text(source: str) -> None:
+    """Raises RenderingError where the text is not Liquid."""
+    try:
+        _parsed(source, False)
+    except (LiquidError, RecursionError, ValueError, TypeError) as error:
+        raise RenderingError(str(error)) from None
+
+
+def render(source: str, variables: Mapping[str, Any], *, html: bool = False) -> str:
+    """The text with the variables put in, values escaped in HTML; what is missing is empty.
+
+    Raises RenderingError for anything that goes wrong.
+    """
+    try:
+        return _parsed(source, html).render(**variables)
+    except (LiquidError, RecursionError, ValueError, TypeError, ArithmeticError) as error:
+        raise RenderingError(str(error)) from None

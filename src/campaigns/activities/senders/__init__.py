@@ -1,0 +1,1 @@
+"""One small file a provider, behind the protocol in `base`."""

@@ -1,0 +1,62 @@
+"""The narrow protocol between a message and its provider."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message, rendered and addressed; which parts are set depends on the channel."""
+
+    message_id: str
+    to: str
+    sender: str | None = None
+    reply_to: str | None = None
+    subject: str = ""
+    html: str | None = None
+    text: str | None = None
+    unsubscribe_url: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The provider has the message."""
+
+    provider_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The provider will not take this message, however often it is tried."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class NotSent:
+    """The provider certainly does not have the message; trying again is safe."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """The provider may have the message."""
+
+    reason: str
+
+
+Result = Accepted | Refused | NotSent | Unknown
+
+
+class Sender(Protocol):
+    """One provider of one channel. It tries once, never retries, and raises nothing for what a provider may do."""
+
+    async def send(self, outgoing: Outgoing) -> Result:
+        """Tries to send the message once."""
+        ...
+
+    async def close(self) -> None:
+        """Gives connections back."""
+        ...

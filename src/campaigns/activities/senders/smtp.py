@@ -1,0 +1,156 @@
+"""Mail by SMTP (RFC 5321), one recipient a transaction, over connections that are kept open."""
+
+import time
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP as SMTP_POLICY
+from email.utils import format_datetime, parseaddr
+
+import aiosmtplib
+
+from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Unknown
+from campaigns.models.settings import SmtpServer
+from campaigns.models.values import utc_now
+
+TIMEOUT_S = 15
+MAX_IDLE_S = 30
+# The standard library would fold List-Unsubscribe into encoded words, which mailbox providers ignore.
+_POLICY = SMTP_POLICY.clone(max_line_length=998)
+_LOST = (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, aiosmtplib.SMTPConnectError, OSError)
+
+
+@dataclass
+class _Idle:
+    connection: aiosmtplib.SMTP
+    since: float
+
+
+class SmtpSender:
+    """Sends mail through one server."""
+
+    def __init__(self, server: SmtpServer, mail_from: str) -> None:
+        self._server = server
+        self._mail_from = mail_from
+        self._idle: list[_Idle] = []
+
+    async def send(self, outgoing: Outgoing) -> Result:
+        """Tries once; only a line that breaks while the data is under way leaves the outcome unknown."""
+        raw = mail_bytes(outgoing, outgoing.sender or self._mail_from)
+        envelope_from = parseaddr(outgoing.sender or self._mail_from)[1]
+        try:
+            connection = await self._ready_connection(envelope_from)
+        except aiosmtplib.SMTPSenderRefused as error:
+            return _refusal(error.code, error.message)
+        except aiosmtplib.SMTPException as error:
+            return NotSent(f"no connection: {error}")
+        except OSError as error:
+            return NotSent(f"no connection: {error}")
+        return await self._transfer(connection, outgoing.to, raw)
+
+    async def close(self) -> None:
+        """Closes the idle connections."""
+        for idle in self._idle:
+            idle.connection.close()
+        self._idle.clear()
+
+    async def _ready_connection(self, envelope_from: str) -> aiosmtplib.SMTP:
+        """A connection on which MAIL FROM was accepted: one that lay idle, if it still works, else a new one."""
+        while self._idle:
+            idle = self._idle.pop()
+            if time.monotonic() - idle.since > MAX_IDLE_S:
+                idle.connection.close()
+                continue
+            try:
+                await idle.connection.mail(envelope_from)
+            except (*_LOST, aiosmtplib.SMTPException):
+                idle.connection.close()
+                continue
+            return idle.connection
+        connection = await self._connect()
+        try:
+            await connection.mail(envelope_from)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _connect(self) -> aiosmtplib.SMTP:
+        server = self._server
+        connection = aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.user,
+            password=server.password,
+            use_tls=server.tls_from_start,
+            start_tls={"require": True, "never": False}.get(server.starttls) if not server.tls_from_start else False,
+            timeout=TIMEOUT_S,
+        )
+        await connection.connect()
+        return connection
+
+    async def _transfer(self, connection: aiosmtplib.SMTP, to: str, raw: bytes) -> Result:
+        try:
+            await connection.rcpt(to)
+        except aiosmtplib.SMTPRecipientRefused as error:
+            await self._keep(connection, reset=True)
+            return _refusal(error.code, error.message)
+        except (*_LOST, aiosmtplib.SMTPException) as error:
+            connection.close()
+            return NotSent(f"before the data: {error}")
+        try:
+            reply = await connection.data(raw)
+        except aiosmtplib.SMTPDataError as error:
+            await self._keep(connection, reset=True)
+            return _refusal(error.code, error.message)
+        except (*_LOST, aiosmtplib.SMTPException) as error:
+            connection.close()
+            return Unknown(f"the line broke in the data: {error}")
+        except BaseException:
+            connection.close()
+            raise
+        await self._keep(connection)
+        return Accepted(reply.message[:200])
+
+    async def _keep(self, connection: aiosmtplib.SMTP, *, reset: bool = False) -> None:
+        try:
+            if reset:
+                await connection.rset()
+        except (*_LOST, aiosmtplib.SMTPException):
+            connection.close()
+            return
+        self._idle.append(_Idle(connection, time.monotonic()))
+
+
+def _refusal(code: int, message: str) -> Result:
+    # RFC 5321, 4.2.1: 4yz is transient, and the message was not taken; 5yz is permanent.
+    reason = f"{code} {message}"[:500]
+    return NotSent(reason) if 400 <= code < 500 else Refused(reason)
+
+
+def mail_bytes(outgoing: Outgoing, sender: str) -> bytes:
+    """The mail as it goes over the wire (RFC 5322), its Message-ID fixed by the message's id."""
+    message = EmailMessage(policy=_POLICY)
+    name, address = parseaddr(sender)
+    message["From"] = Address(name, addr_spec=address)
+    message["To"] = Address(addr_spec=outgoing.to)
+    if outgoing.reply_to:
+        reply_name, reply_address = parseaddr(outgoing.reply_to)
+        message["Reply-To"] = Address(reply_name, addr_spec=reply_address)
+    message["Subject"] = " ".join(outgoing.subject.split())
+    message["Date"] = format_datetime(utc_now())
+    message["Message-ID"] = f"<{outgoing.message_id}@{address.rpartition('@')[2]}>"
+    for header, value in outgoing.headers.items():
+        message[header] = value
+    if outgoing.unsubscribe_url:
+        # RFC 2369 and RFC 8058.
+        message["List-Unsubscribe"] = f"<{outgoing.unsubscribe_url}>"
+        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    if outgoing.text is not None:
+        message.set_content(outgoing.text)
+    if outgoing.html is not None:
+        if outgoing.text is None:
+            message.set_content(outgoing.html, subtype="html")
+        else:
+            message.add_alternative(outgoing.html, subtype="html")
+    return message.as_bytes()

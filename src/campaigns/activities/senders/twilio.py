@@ -1,0 +1,66 @@
+"""Text messages by Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource)."""
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+from twilio.base.exceptions import TwilioRestException
+from twilio.http.async_http_client import AsyncTwilioHttpClient
+from twilio.http.response import Response
+from twilio.rest import Client
+
+from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Unknown
+
+TIMEOUT_S = 15
+
+
+class _HttpClient(AsyncTwilioHttpClient):
+    """Twilio's client with a time-out, without retries, and towards another host where that is set."""
+
+    def __init__(self, base_url: str | None) -> None:
+        super().__init__(max_retries=None)
+        self._base = urlsplit(base_url) if base_url else None
+        self._timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+
+    async def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Response:
+        """One request, once."""
+        if self._base:
+            parts = urlsplit(url)
+            url = urlunsplit((self._base.scheme, self._base.netloc, parts.path, parts.query, ""))
+        kwargs["timeout"] = None
+        async with asyncio.timeout(TIMEOUT_S):
+            return await super().request(method, url, *args, **kwargs)
+
+
+class TwilioSender:
+    """Sends text messages from one number; made inside a running loop."""
+
+    def __init__(self, account_sid: str, auth_token: str, sender: str, base_url: str | None) -> None:
+        self._http = _HttpClient(base_url)
+        self._client = Client(account_sid, auth_token, http_client=self._http)
+        self._from = sender
+
+    async def send(self, outgoing: Outgoing) -> Result:
+        """Tries once. Twilio knows no idempotency key: an answer that does not come leaves the outcome unknown."""
+        try:
+            message = await self._client.messages.create_async(
+                to=outgoing.to, from_=self._from, body=outgoing.text or ""
+            )
+        except TwilioRestException as error:
+            return _failure(error.status, f"{error.code}: {error.msg}"[:500])
+        except aiohttp.ClientConnectorError as error:
+            return NotSent(f"no connection: {error}")
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            return Unknown(f"no answer: {error!r}")
+        return Accepted(message.sid)
+
+    async def close(self) -> None:
+        """Closes the session."""
+        await self._http.close()
+
+
+def _failure(status: int, reason: str) -> Result:
+    if status == 429:
+        return NotSent(reason)
+    return Unknown(reason) if status >= 500 else Refused(reason)

@@ -1,0 +1,162 @@
+"""The `campaigns` command."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from campaigns.models.problems import Invalid, field_errors
+from campaigns.models.settings import Settings
+
+app = typer.Typer(help="Durable customer journeys on Temporal.", no_args_is_help=True, pretty_exceptions_enable=False)
+imports = typer.Typer(help="Imports history: it counts, and triggers nothing.", no_args_is_help=True)
+app.add_typer(imports, name="import")
+console = Console()
+
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [f"CAMPAIGNS_{one.field.upper()}: {one.detail}" for one in field_errors(error, {})]
+        raise SystemExit("campaigns: " + "\ncampaigns: ".join(lines)) from None
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    import uvloop
+
+    uvloop.run(main)
+
+
+@app.command()
+def dev() -> None:
+    """Runs everything embedded under .campaigns/: Temporal with its web UI, SQLite, a mail sink, worker, starter."""
+    from campaigns.cli.stack import Stack
+
+    stack = Stack(Path(".campaigns"), _say)
+    stopped = _stop_flag()
+    try:
+        stack.start()
+        for name, url in stack.urls.items():
+            console.print(f"  [bold]{name}[/]: {url}")
+        console.print(f"  [bold]API documentation[/]: {stack.urls['API']}/docs")
+        console.print(f"  [bold]API key[/]: {stack.environment['CAMPAIGNS_API_KEY']}")
+        console.print(f"  [bold]Write key[/]: {stack.environment['CAMPAIGNS_WRITE_KEY']}")
+        console.print(f"  [bold]Mail, text messages, logs[/]: {stack.directory}/mail, sms, logs")
+        console.print("Ready. Ctrl-C ends it; the next start goes on where this one was.")
+        while not stopped:
+            time.sleep(0.2)
+            stack.supervise_once()
+    finally:
+        console.print("Stopping …")
+        stack.stop()
+
+
+def _stop_flag() -> list[int]:
+    """A list that is filled by SIGINT or SIGTERM; a second SIGINT ends at once."""
+    stopped: list[int] = []
+
+    def stop(number: int, _: object) -> None:
+        if stopped:
+            os._exit(130)
+        stopped.append(number)
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    return stopped
+
+
+def _say(text: str) -> None:
+    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False)
+
+
+@app.command()
+def starter() -> None:
+    """Runs a starter: ingestion, management API, admission, dispatch. Any number of them may run."""
+    from campaigns.starter.app import run_starter
+
+    _run(run_starter(_settings()))
+
+
+@app.command()
+def worker() -> None:
+    """Runs a worker: journeys and their messages. Any number of them may run."""
+    from campaigns.workers.worker import run_worker
+
+    _run(run_worker(_settings()))
+
+
+@app.command()
+def migrate() -> None:
+    """Brings the database to the newest schema."""
+    from campaigns.models.database import migrate as migrate_database
+
+    migrate_database(_settings().database_url)
+    console.print("The database has the newest schema.")
+
+
+@app.command()
+def check(file: File) -> None:
+    """Validates a campaign definition without a server, and prints each error with its place."""
+    import orjson
+
+    from campaigns.starter.routes.campaigns import checked_definition
+
+    try:
+        definition = checked_definition(orjson.loads(file.read_bytes()))
+    except orjson.JSONDecodeError as error:
+        raise SystemExit(f"{file}: is not JSON: {error}") from None
+    except Invalid as error:
+        for one in error.errors:
+            print(f"{file}: {one.field}: {one.detail}", file=sys.stderr)
+        raise SystemExit(1) from None
+    console.print(f"{file}: {definition.key} is valid, {len(definition.all_steps)} steps")
+
+
+@app.command()
+def demo() -> None:
+    """Runs real campaigns for real customers, and shows what happened."""
+    from campaigns.cli.demo import run_demo
+
+    raise SystemExit(run_demo(Path(".campaigns/demo"), console, _stop_flag()))
+
+
+@imports.command("customers")
+def import_customers(file: File) -> None:
+    """Imports customers from CSV (a header with `id`) or JSON Lines (one flat object a line)."""
+    from campaigns.cli.importing import import_file
+
+    raise SystemExit(asyncio.run(import_file(_settings().database_url, file, "customers", console)))
+
+
+@imports.command("events")
+def import_events(file: File) -> None:
+    """Imports events from CSV or JSON Lines: `userId`, `event`, `timestamp`, `messageId`, and properties."""
+    from campaigns.cli.importing import import_file
+
+    raise SystemExit(asyncio.run(import_file(_settings().database_url, file, "events", console)))
+
+
+def main() -> None:
+    """The entry point. Temporal's SDK may crash the interpreter at its exit unless the garbage is collected first."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        app()
+    finally:
+        gc.collect()
+
+
+if __name__ == "__main__":
+    main()

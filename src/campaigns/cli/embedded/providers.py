@@ -1,0 +1,120 @@
+"""Stand-ins of the providers: a mail sink, and Twilio's Messages resource. They speak the real protocols.
+
+Run as `python -m campaigns.cli.embedded.providers DIRECTORY SMTP_PORT TWILIO_PORT ACCOUNT_SID AUTH_TOKEN`.
+"""
+
+import asyncio
+import base64
+import re
+import sys
+import time
+from collections.abc import Iterator
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import parse_qs
+from uuid import uuid4
+
+import orjson
+import uvicorn
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+E164 = re.compile(r"\+[1-9]\d{6,14}")
+
+
+class MailSink:
+    """Takes every mail, and keeps each as a file of its own: doubles show."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    async def handle_DATA(self, _: SMTP, __: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        """Keeps the mail, and says so only then."""
+        name = f"{time.time_ns()}-{uuid4().hex[:8]}"
+        unfinished = self.directory / f"{name}.part"
+        unfinished.write_bytes(cast(bytes, envelope.original_content or b""))
+        unfinished.rename(self.directory / f"{name}.eml")
+        return "250 2.0.0 kept"
+
+
+def received_mails(directory: Path) -> Iterator[EmailMessage]:
+    """Every mail in the sink, in the order in which they came."""
+    for path in sorted(directory.glob("*.eml")):
+        yield cast(EmailMessage, message_from_bytes(path.read_bytes(), policy=policy.default))
+
+
+class Twilio:
+    """Twilio's Messages resource: creates messages, and lists them by `To`."""
+
+    def __init__(self, log: Path, account_sid: str, auth_token: str) -> None:
+        self._log = log
+        self._sid = account_sid
+        self._credentials = base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()
+        log.parent.mkdir(parents=True, exist_ok=True)
+
+    def app(self) -> Starlette:
+        """The HTTP application."""
+        path = f"/2010-04-01/Accounts/{self._sid}/Messages.json"
+        return Starlette(routes=[Route(path, self.create, methods=["POST"]), Route(path, self.list, methods=["GET"])])
+
+    async def create(self, request: Request) -> JSONResponse:
+        """Takes a message, or refuses it as Twilio does."""
+        if refused := self._unauthorized(request):
+            return refused
+        form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
+        if not E164.fullmatch(form.get("To", "")):
+            return _error(400, 21211, f"The 'To' number {form.get('To', '')} is not a valid phone number.")
+        if not form.get("Body"):
+            return _error(400, 21602, "Message body is required.")
+        message = {
+            "sid": f"SM{uuid4().hex}", "account_sid": self._sid, "to": form["To"], "from": form.get("From"),
+            "body": form["Body"], "status": "queued", "direction": "outbound-api", "error_code": None,
+            "date_created": time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime()),
+        }  # fmt: skip
+        with self._log.open("ab") as log:
+            log.write(orjson.dumps(message) + b"\n")
+        return JSONResponse(message, 201)
+
+    async def list(self, request: Request) -> JSONResponse:
+        """The messages to one number, or all."""
+        if refused := self._unauthorized(request):
+            return refused
+        to = request.query_params.get("To")
+        listed = [one for one in received_texts(self._log) if to is None or one["to"] == to]
+        return JSONResponse({"messages": listed, "page": 0, "page_size": len(listed), "next_page_uri": None})
+
+    def _unauthorized(self, request: Request) -> JSONResponse | None:
+        if request.headers.get("authorization") == f"Basic {self._credentials}":
+            return None
+        return _error(401, 20003, "Authenticate")
+
+
+def _error(status: int, code: int, message: str) -> JSONResponse:
+    more = f"https://www.twilio.com/docs/errors/{code}"
+    return JSONResponse({"code": code, "message": message, "more_info": more, "status": status}, status)
+
+
+def received_texts(log: Path) -> list[dict[str, Any]]:
+    """Every text message that was taken, in order."""
+    if not log.exists():
+        return []
+    return [orjson.loads(line) for line in log.read_bytes().splitlines() if line]
+
+
+async def _serve(directory: Path, smtp_port: int, twilio_port: int, account_sid: str, auth_token: str) -> None:
+    sink = MailSink(directory / "mail")
+    loop = asyncio.get_running_loop()
+    await loop.create_server(lambda: SMTP(sink, hostname="localhost", enable_SMTPUTF8=True), "127.0.0.1", smtp_port)
+    twilio = Twilio(directory / "sms" / "messages.jsonl", account_sid, auth_token)
+    config = uvicorn.Config(twilio.app(), "127.0.0.1", twilio_port, log_level="warning")
+    await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]))

@@ -1,0 +1,1 @@
+"""The vocabulary and the memory: definitions, decisions, tables, queries, settings."""

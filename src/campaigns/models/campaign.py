@@ -1,0 +1,277 @@
+"""A campaign's definition: its settings and its journey, validated whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from campaigns.models.conditions import Condition, StepIs
+from campaigns.models.conditions import walk as walk_condition
+from campaigns.models.problems import FieldError, Invalid, field_errors, place_text
+from campaigns.models.steps import (
+    OTHERWISE,
+    TIMEOUT,
+    Delay,
+    Message,
+    MessageBase,
+    Split,
+    Step,
+    Wait,
+    blocks,
+    conditions,
+    walk,
+    with_ids,
+)
+from campaigns.models.values import Duration, Instant, Key, Name, PositiveDuration, Strict, TimeOfDay, Zone
+
+MAX_STEPS = 500
+MAX_DEPTH = 20
+
+GOAL = "goal"
+"""The key of the goal among the things that an entry listens for; a step's is `<step id>/<name>`."""
+
+
+class EventTrigger(Strict):
+    """An event occurs for the customer."""
+
+    type: Literal["event"]
+    event: Name
+    where: Condition | None = None
+
+
+class SegmentTrigger(Strict):
+    """The customer enters one of the segments."""
+
+    type: Literal["segment"]
+    segments: list[Key] = Field(min_length=1, max_length=50)
+    include_existing: bool = False
+
+
+class Once(Strict):
+    """A customer enters once."""
+
+    type: Literal["once"] = "once"
+
+
+class EveryTime(Strict):
+    """A customer enters at every trigger."""
+
+    type: Literal["every_time"]
+
+
+class Interval(Strict):
+    """A customer enters again when `every` has passed since the last entry."""
+
+    type: Literal["interval"]
+    every: PositiveDuration
+    while_member: bool = True
+
+
+class Goal(Strict):
+    """What the campaign is for; counted as a conversion within the time since the entry's start."""
+
+    event: Name
+    where: Condition | None = None
+    within: PositiveDuration | None = None
+    exit: bool = True
+
+
+class QuietHours(Strict):
+    """Hours of the customer's day in which no marketing message goes out; may run over midnight."""
+
+    from_: TimeOfDay = Field(alias="from")
+    to: TimeOfDay
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One thing that an entry listens for: a wait's event or the goal."""
+
+    key: str
+    event: str
+    where: Condition | None
+
+
+class Campaign(Strict):
+    """A campaign as users define it; the fields and their defaults are those of the contract."""
+
+    key: Key
+    name: Name
+    description: Annotated[str, Field(max_length=10_000)] = ""
+    trigger: Annotated[EventTrigger | SegmentTrigger, Field(discriminator="type")]
+    frequency: Annotated[Once | EveryTime | Interval, Field(discriminator="type")] = Once()
+    frequency_cap: Duration | None = None
+    priority: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+    entry_key: Annotated[str, Field(pattern=r"^properties\..{1,200}$")] | None = None
+    goal: Goal | None = None
+    exit_on_leave: bool = False
+    holdout_percent: Annotated[float, Field(ge=0, le=100)] = 0
+    quiet_hours: QuietHours | None = None
+    timezone: Zone | None = None
+    steps: Annotated[list[Step], Field(min_length=1)] | None = None
+    workflow: Name | None = None
+
+    @cached_property
+    def all_steps(self) -> list[Step]:
+        """Every step, nested ones too, in the order of the definition."""
+        return [step for _, step in walk(self.steps or [])]
+
+    @cached_property
+    def steps_by_id(self) -> dict[str, Step]:
+        """Every step by its id."""
+        return {step.id: step for step in self.all_steps}
+
+    @cached_property
+    def listeners(self) -> list[Listener]:
+        """What an entry of this campaign listens for, in the order of the definition."""
+        found = [
+            Listener(listener_key(step.id, awaited.name), awaited.event, awaited.where)
+            for step in self.all_steps
+            if isinstance(step, Wait)
+            for awaited in step.for_
+        ]
+        if self.goal:
+            found.append(Listener(GOAL, self.goal.event, self.goal.where))
+        return found
+
+    @property
+    def trigger_names(self) -> list[str]:
+        """The event, or the segments, that trigger the campaign."""
+        return [self.trigger.event] if isinstance(self.trigger, EventTrigger) else list(self.trigger.segments)
+
+    def to_json(self) -> dict[str, Any]:
+        """The definition as users write it, fields that were left to their defaults included."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def listener_key(step: str, name: str) -> str:
+    """What a signal says it matched for one event of a wait."""
+    return f"{step}/{name}"
+
+
+def parse_campaign(raw: object) -> Campaign:
+    """A definition from JSON data. Raises Invalid with every error and its place."""
+    if isinstance(raw, dict) and "steps" in raw:
+        if _depth(raw["steps"]) > MAX_DEPTH * 3:
+            raise Invalid([FieldError("steps", f"nests deeper than {MAX_DEPTH} blocks")])
+        raw = {**raw, "steps": with_ids(raw["steps"])}
+    try:
+        campaign = Campaign.model_validate(raw)
+    except ValidationError as error:
+        raise Invalid(field_errors(error, raw)) from None
+    if errors := list(_whole_errors(campaign)):
+        raise Invalid(errors)
+    return campaign
+
+
+def _depth(value: object) -> int:
+    """How deep lists and objects nest, counted without recursion: this is asked of data that nobody has checked."""
+    deepest, rest = 0, [(value, 1)]
+    while rest:
+        here, depth = rest.pop()
+        deepest = max(deepest, depth)
+        if depth > MAX_DEPTH * 10:
+            return depth
+        children = here.values() if isinstance(here, dict) else here if isinstance(here, list) else ()
+        rest.extend((child, depth + 1) for child in children)
+    return deepest
+
+
+def _whole_errors(campaign: Campaign) -> Iterator[FieldError]:
+    """What only the whole definition shows."""
+    if (campaign.steps is None) == (campaign.workflow is None):
+        yield FieldError("steps", "one of steps and workflow is required")
+    if campaign.starts_at and campaign.ends_at and campaign.ends_at <= campaign.starts_at:
+        yield FieldError("ends_at", "must be after starts_at")
+    if campaign.exit_on_leave and not isinstance(campaign.trigger, SegmentTrigger):
+        yield FieldError("exit_on_leave", "needs a segment trigger")
+    if campaign.entry_key and not isinstance(campaign.trigger, EventTrigger):
+        yield FieldError("entry_key", "needs an event trigger: a segment has no properties")
+    yield from _step_errors(campaign)
+
+
+def _step_errors(campaign: Campaign) -> Iterator[FieldError]:
+    seen: dict[str, Step] = {}
+    placed = list(walk(campaign.steps or []))
+    if len(placed) > MAX_STEPS:
+        yield FieldError("steps", f"has more than {MAX_STEPS} steps")
+    for place, step in placed:
+        if step.id in seen:
+            yield FieldError(place_text((*place, "id")), f"{step.id!r} is used twice; ids are unique in a campaign")
+        seen[step.id] = step
+        yield from _way_errors(place, step)
+        for below, condition in conditions(step):
+            yield from _step_references((*place, *below), condition, seen)
+        if isinstance(step, Split) and not sum(variant.weight for variant in step.variants):
+            yield FieldError(place_text((*place, "variants")), "at least one weight must be above zero")
+
+
+def _way_errors(place: tuple[str | int, ...], step: Step) -> Iterator[FieldError]:
+    """Names of ways count in statistics, so each must be its own."""
+    names: set[str] = set()
+    for name, below, _ in blocks(step):
+        implicit = len(below) == 1
+        if not implicit and name in (OTHERWISE, TIMEOUT):
+            yield FieldError(place_text((*place, *below[:-1], "name")), f"{name!r} is reserved")
+        if name in names:
+            yield FieldError(place_text((*place, *below[:-1], "name")), f"{name!r} is used twice in this step")
+        names.add(name)
+
+
+def _step_references(place: tuple[str | int, ...], condition: Condition, seen: dict[str, Step]) -> Iterator[FieldError]:
+    for part in walk_condition(condition):
+        if isinstance(part, StepIs) and not isinstance(seen.get(part.step), MessageBase):
+            yield FieldError(place_text(place), f"step: {part.step!r} is not a message step above this one")
+
+
+def mentioned_segments(campaign: Campaign) -> Iterator[tuple[str, str]]:
+    """Every segment that the definition names, with its place."""
+    if isinstance(campaign.trigger, SegmentTrigger):
+        for index, key in enumerate(campaign.trigger.segments):
+            yield place_text(("trigger", "segments", index)), key
+    for place, condition in _placed_conditions(campaign):
+        for part in walk_condition(condition):
+            if (segment := getattr(part, "segment", None)) is not None:
+                yield place_text(place), segment
+
+
+def _placed_conditions(campaign: Campaign) -> Iterator[tuple[tuple[str | int, ...], Condition]]:
+    if isinstance(campaign.trigger, EventTrigger) and campaign.trigger.where is not None:
+        yield ("trigger", "where"), campaign.trigger.where
+    if campaign.goal and campaign.goal.where is not None:
+        yield ("goal", "where"), campaign.goal.where
+    for place, step in walk(campaign.steps or []):
+        for below, condition in conditions(step):
+            yield (*place, *below), condition
+
+
+def mentioned_templates(campaign: Campaign) -> Iterator[tuple[str, Message, str]]:
+    """Every template that a message step names, with its place and the step."""
+    for place, step in walk(campaign.steps or []):
+        if isinstance(step, MessageBase) and step.template is not None:
+            yield place_text((*place, "template")), step, step.template
+
+
+def not_yet(campaign: Campaign) -> Iterator[FieldError]:
+    """What a definition may say but this version cannot run: such a campaign can be saved, and not started."""
+    for field in ("workflow", "quiet_hours"):
+        if getattr(campaign, field) is not None:
+            yield FieldError(field, "cannot be run by this version yet")
+    if isinstance(campaign.trigger, SegmentTrigger):
+        if campaign.trigger.include_existing:
+            yield FieldError("trigger.include_existing", "cannot be run by this version yet")
+        if isinstance(campaign.frequency, Interval) and campaign.frequency.while_member:
+            yield FieldError(
+                "frequency.while_member", "entering again by itself cannot be run by this version yet; set it to false"
+            )
+    for place, step in walk(campaign.steps or []):
+        if step.type in ("whatsapp", "push", "webhook", "split"):
+            yield FieldError(place_text((*place, "type")), f"{step.type} cannot be run by this version yet")
+        if isinstance(step, Delay) and step.until is not None:
+            yield FieldError(place_text((*place, "until")), "cannot be run by this version yet")
+        if isinstance(step, MessageBase) and step.expires_after is not None:
+            yield FieldError(place_text((*place, "expires_after")), "cannot be run by this version yet")

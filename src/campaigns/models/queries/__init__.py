@@ -1,0 +1,1 @@
+"""Every statement the product sends to its database, by name, one module a subject."""

@@ -1,0 +1,162 @@
+"""Campaigns, their versions and what triggers them."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from sqlalchemy import Row, Select, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from campaigns.models.campaign import Campaign as Definition
+from campaigns.models.campaign import SegmentTrigger
+from campaigns.models.queries.base import insert
+from campaigns.models.tables import Campaign, CampaignTrigger, CampaignVersion, Template
+from campaigns.models.values import Json
+
+
+class CampaignRow(NamedTuple):
+    """A campaign without its definition."""
+
+    key: str
+    name: str
+    status: str
+    version: int
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class Definitions:
+    """Parsed definitions by key and version. What has been live is frozen, so it is kept; a draft is not."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self._kept: OrderedDict[tuple[str, int], Definition] = OrderedDict()
+        self._size = size
+
+    async def get(self, connection: AsyncConnection, key: str, version: int, *, frozen: bool = True) -> Definition:
+        """The definition; raises LookupError where there is no such version."""
+        known = self._kept.get((key, version))
+        if known is not None and frozen:
+            self._kept.move_to_end((key, version))
+            return known
+        statement = select(CampaignVersion.definition).where(
+            CampaignVersion.campaign_key == key, CampaignVersion.version == version
+        )
+        raw = (await connection.execute(statement)).scalar_one_or_none()
+        if raw is None:
+            raise LookupError(f"campaign {key} has no version {version}")
+        definition = Definition.model_validate(raw)
+        if frozen:
+            self._kept[key, version] = definition
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return definition
+
+
+def _rows() -> Select[Any]:
+    return select(
+        Campaign.key, Campaign.name, Campaign.status, Campaign.version, Campaign.revision,
+        Campaign.created_at, Campaign.updated_at,
+    )  # fmt: skip
+
+
+async def get(connection: AsyncConnection, key: str, *, lock: bool = False) -> CampaignRow | None:
+    """The campaign, locked against changes of its status if so asked."""
+    statement = _rows().where(Campaign.key == key)
+    row = (await connection.execute(statement.with_for_update() if lock else statement)).one_or_none()
+    return CampaignRow(*row) if row else None
+
+
+async def status_locked(connection: AsyncConnection, key: str) -> str | None:
+    """The status, which cannot change before the transaction's end."""
+    statement = select(Campaign.status).where(Campaign.key == key).with_for_update(read=True)
+    return (await connection.execute(statement)).scalar_one_or_none()
+
+
+async def page(connection: AsyncConnection, after: str, limit: int) -> list[CampaignRow]:
+    """Campaigns by key."""
+    statement = _rows().where(Campaign.key > after).order_by(Campaign.key).limit(limit)
+    return [CampaignRow(*row) for row in await connection.execute(statement)]
+
+
+async def create(connection: AsyncConnection, definition: Definition, now: datetime) -> bool:
+    """Whether the campaign was made: False where the key is taken."""
+    statement = insert(connection, Campaign).values(
+        key=definition.key, name=definition.name, status="draft", version=1, revision=1, created_at=now, updated_at=now
+    )
+    if not (await connection.execute(statement.on_conflict_do_nothing())).rowcount:
+        return False
+    await _write_version(connection, definition, 1, now)
+    return True
+
+
+async def edit(connection: AsyncConnection, row: CampaignRow, definition: Definition, now: datetime) -> CampaignRow:
+    """A draft is overwritten, anything later gets a new version. The row must be locked."""
+    version = row.version if row.status == "draft" else row.version + 1
+    changed = row._replace(name=definition.name, version=version, revision=row.revision + 1, updated_at=now)
+    await connection.execute(
+        update(Campaign)
+        .where(Campaign.key == row.key)
+        .values(name=changed.name, version=version, revision=changed.revision, updated_at=now)
+    )
+    await _write_version(connection, definition, version, now)
+    return changed
+
+
+async def set_status(connection: AsyncConnection, row: CampaignRow, status: str, now: datetime) -> CampaignRow:
+    """Moves the campaign on; the row must be locked."""
+    changed = row._replace(status=status, revision=row.revision + 1, updated_at=now)
+    await connection.execute(
+        update(Campaign).where(Campaign.key == row.key).values(status=status, revision=changed.revision, updated_at=now)
+    )
+    return changed
+
+
+async def _write_version(connection: AsyncConnection, definition: Definition, version: int, now: datetime) -> None:
+    key, content = definition.key, definition.to_json()
+    statement = insert(connection, CampaignVersion).values(
+        campaign_key=key, version=version, definition=content, created_at=now
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["campaign_key", "version"], set_={"definition": content, "created_at": now}
+        )
+    )
+    await connection.execute(delete(CampaignTrigger).where(CampaignTrigger.campaign_key == key))
+    kind = "segment" if isinstance(definition.trigger, SegmentTrigger) else "event"
+    rows = [{"type": kind, "name": name, "campaign_key": key} for name in sorted(set(definition.trigger_names))]
+    if definition.goal:
+        rows.append({"type": "goal", "name": definition.goal.event, "campaign_key": key})
+    await connection.execute(insert(connection, CampaignTrigger).values(rows))
+
+
+async def triggered_by(
+    connection: AsyncConnection, type_: Literal["event", "segment", "goal"], names: Iterable[str]
+) -> list[CampaignRow]:
+    """The campaigns of every status that one of the names triggers, or is the goal of, in a stable order."""
+    keys = select(CampaignTrigger.campaign_key)
+    keys = keys.where(CampaignTrigger.type == type_, CampaignTrigger.name.in_(sorted(set(names))))
+    rows = await connection.execute(_rows().where(Campaign.key.in_(keys)).order_by(Campaign.created_at, Campaign.key))
+    return [CampaignRow(*row) for row in rows]
+
+
+async def put_template(connection: AsyncConnection, key: str, content: Json, now: datetime) -> None:
+    """Makes or changes a template."""
+    statement = insert(connection, Template).values(key=key, content=content, created_at=now, updated_at=now)
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["key"], set_={"content": content, "updated_at": now})
+    )
+
+
+async def template(connection: AsyncConnection, key: str) -> Json | None:
+    """A template's content."""
+    return (await connection.execute(select(Template.content).where(Template.key == key))).scalar_one_or_none()
+
+
+async def templates(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Json]:
+    """The content of those of the templates that exist."""
+    rows: Sequence[Row[tuple[str, Json]]] = (
+        await connection.execute(select(Template.key, Template.content).where(Template.key.in_(set(keys))))
+    ).all()
+    return dict(row.tuple() for row in rows)

@@ -1,0 +1,67 @@
+"""Decisions and holdouts."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from campaigns.models.queries.base import insert
+from campaigns.models.tables import Decision, Holdout
+
+
+async def add(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:
+    """Keeps decisions."""
+    if rows:
+        await connection.execute(insert(connection, Decision).values(rows))
+
+
+async def entered_by(connection: AsyncConnection, customer_id: str, trigger_id: str) -> set[str]:
+    """The campaigns that this trigger has already entered the customer to."""
+    statement = select(Decision.campaign_key).where(
+        Decision.customer_id == customer_id, Decision.trigger_id == trigger_id, Decision.outcome == "entered"
+    )
+    return set((await connection.execute(statement)).scalars())
+
+
+async def of_customer(
+    connection: AsyncConnection, customer_id: str, before: int | None, limit: int
+) -> Sequence[Row[Any]]:
+    """The customer's decisions, the newest first."""
+    statement = select(
+        Decision.id, Decision.campaign_key, Decision.trigger_id, Decision.trigger_name, Decision.outcome,
+        Decision.entry_id, Decision.winner, Decision.retry_at, Decision.decided_at,
+    ).where(Decision.customer_id == customer_id)  # fmt: skip
+    if before is not None:
+        statement = statement.where(Decision.id < before)
+    return (await connection.execute(statement.order_by(Decision.id.desc()).limit(limit))).all()
+
+
+async def make_anonymous(connection: AsyncConnection, customer_id: str) -> None:
+    """Takes the customer out of decisions: what is left only counts."""
+    statement = update(Decision).where(Decision.customer_id == customer_id)
+    await connection.execute(statement.values(customer_id=None, trigger_id=""))
+
+
+async def add_holdouts(connection: AsyncConnection, campaigns: Iterable[str], customer_id: str, now: datetime) -> None:
+    """Remembers that the campaigns left the customer out."""
+    rows = [{"campaign_key": key, "customer_id": customer_id, "since": now} for key in campaigns]
+    if rows:
+        await connection.execute(insert(connection, Holdout).values(rows).on_conflict_do_nothing())
+
+
+async def unconverted_holdouts(
+    connection: AsyncConnection, customer_id: str, campaigns: Iterable[str]
+) -> dict[str, datetime]:
+    """Those of the campaigns that left the customer out, with the time, and saw no conversion yet."""
+    statement = select(Holdout.campaign_key, Holdout.since).where(
+        Holdout.customer_id == customer_id, Holdout.campaign_key.in_(list(campaigns)), Holdout.converted_at.is_(None)
+    )
+    return dict(row.tuple() for row in await connection.execute(statement))
+
+
+async def convert_holdout(connection: AsyncConnection, campaign: str, customer_id: str, now: datetime) -> None:
+    """Counts the conversion of one who was left out."""
+    statement = update(Holdout).where(Holdout.campaign_key == campaign, Holdout.customer_id == customer_id)
+    await connection.execute(statement.values(converted_at=now))

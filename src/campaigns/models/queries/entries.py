@@ -1,0 +1,196 @@
+"""Entries: their admission facts, their progress, their end."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, Select, case, func, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from campaigns.models.decision import EndedBy
+from campaigns.models.queries.base import insert
+from campaigns.models.tables import Dispatch, Entry, Message, StepOutcome
+from campaigns.models.values import Json
+
+
+class RunningEntry(NamedTuple):
+    """An entry that runs, as admission and intake see it."""
+
+    id: str
+    campaign: str
+    version: int
+    entry_key: str | None
+    trigger: Json
+    exit_request: str | None
+    entered_at: datetime
+    exposed_at: datetime | None
+    converted_at: datetime | None
+
+
+class PastEntries(NamedTuple):
+    """What came before, of one campaign and one entry key of a customer."""
+
+    campaign: str
+    entry_key: str | None
+    entered_at: datetime | None
+    """Of the last entry that was not given back."""
+    exposed_at: datetime | None
+
+
+def _entries() -> Select[Any]:
+    return select(
+        Entry.id, Entry.campaign_key.label("campaign"), Entry.version, Entry.customer_id, Entry.entry_key,
+        Entry.status, Entry.ended_by, Entry.entered_at, Entry.ended_at,
+    )  # fmt: skip
+
+
+async def running_of_customer(connection: AsyncConnection, customer_id: str) -> list[RunningEntry]:
+    """The customer's running entries, locked: a message of theirs is claimed either before or after this."""
+    statement = select(
+        Entry.id, Entry.campaign_key, Entry.version, Entry.entry_key, Entry.trigger, Entry.exit_request,
+        Entry.entered_at, Entry.exposed_at, Entry.converted_at,
+    )  # fmt: skip
+    statement = statement.where(Entry.customer_id == customer_id, Entry.status == "running")
+    return [RunningEntry(*row) for row in await connection.execute(statement.order_by(Entry.id).with_for_update())]
+
+
+async def past_of_customer(
+    connection: AsyncConnection, customer_id: str, campaigns: Iterable[str]
+) -> list[PastEntries]:
+    """The last entry and the last exposure of the customer in each campaign and entry key."""
+    counted = case((func.coalesce(Entry.ended_by, "") != EndedBy.PREEMPTED.value, Entry.entered_at), else_=None)
+    statement = select(Entry.campaign_key, Entry.entry_key, func.max(counted), func.max(Entry.exposed_at))
+    statement = statement.where(Entry.customer_id == customer_id, Entry.campaign_key.in_(list(campaigns)))
+    return [
+        PastEntries(*row) for row in await connection.execute(statement.group_by(Entry.campaign_key, Entry.entry_key))
+    ]
+
+
+async def add(connection: AsyncConnection, row: dict[str, Any]) -> None:
+    """Adds a running entry."""
+    await connection.execute(insert(connection, Entry).values(row))
+
+
+async def lock(connection: AsyncConnection, entry_id: str) -> Row[Any] | None:
+    """The entry, locked until the transaction's end."""
+    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.exit_request)
+    return (await connection.execute(statement.where(Entry.id == entry_id).with_for_update())).one_or_none()
+
+
+async def get(connection: AsyncConnection, entry_id: str) -> Row[Any] | None:
+    """The entry as the API shows it."""
+    return (await connection.execute(_entries().where(Entry.id == entry_id))).one_or_none()
+
+
+async def page(
+    connection: AsyncConnection,
+    limit: int,
+    after: tuple[datetime, str] | None,
+    **where: str | None,
+) -> Sequence[Row[Any]]:
+    """Entries in the order in which they entered, of those whose columns have the given values."""
+    statement = _entries().order_by(Entry.entered_at, Entry.id).limit(limit)
+    for column, value in where.items():
+        if value is not None:
+            statement = statement.where(getattr(Entry, column) == value)
+    if after:
+        at, entry_id = after
+        statement = statement.where((Entry.entered_at > at) | ((Entry.entered_at == at) & (Entry.id > entry_id)))
+    return (await connection.execute(statement)).all()
+
+
+async def request_exit(connection: AsyncConnection, entry_id: str, cause: EndedBy) -> bool:
+    """Whether the running entry is to end by this cause; a cause that came before stays."""
+    statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running", Entry.exit_request.is_(None))
+    return bool((await connection.execute(statement.values(exit_request=cause.value))).rowcount)
+
+
+async def end(connection: AsyncConnection, entry_id: str, status: str, ended_by: EndedBy, now: datetime) -> bool:
+    """Whether this ended the entry; whatever step it was at is left as exited."""
+    statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running")
+    result = await connection.execute(statement.values(status=status, ended_by=ended_by.value, ended_at=now, held=None))
+    if not result.rowcount:
+        return False
+    await connection.execute(
+        update(StepOutcome)
+        .where(StepOutcome.entry_id == entry_id, StepOutcome.outcome == "waiting")
+        .values(outcome="exited", reason=ended_by.value, ended_at=now)
+    )
+    return True
+
+
+async def convert(connection: AsyncConnection, entry_id: str, now: datetime) -> None:
+    """Counts the conversion of an entry once, and credits its last message."""
+    statement = update(Entry).where(Entry.id == entry_id, Entry.converted_at.is_(None)).values(converted_at=now)
+    if not (await connection.execute(statement)).rowcount:
+        return
+    last = select(Message.id).where(Message.entry_id == entry_id, Message.status.in_(("sent", "unknown")))
+    last = last.order_by(Message.claimed_at.desc()).limit(1)
+    await connection.execute(update(Message).where(Message.id == last.scalar_subquery()).values(converted_at=now))
+
+
+async def ended_since(connection: AsyncConnection, customer_id: str, campaigns: Iterable[str]) -> Sequence[Row[Any]]:
+    """Entries of the customer that have ended without a conversion yet: id, campaign, version, entered_at, trigger."""
+    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.entered_at, Entry.trigger)
+    statement = statement.where(
+        Entry.customer_id == customer_id,
+        Entry.campaign_key.in_(list(campaigns)),
+        Entry.status != "running",
+        Entry.converted_at.is_(None),
+    )
+    return (await connection.execute(statement)).all()
+
+
+async def hold(connection: AsyncConnection, entry_id: str, reason: str | None) -> None:
+    """Marks why the entry's next message may not go now."""
+    await connection.execute(update(Entry).where(Entry.id == entry_id).values(held=reason))
+
+
+async def dispatch_to_held(connection: AsyncConnection, campaign: str, now: datetime) -> None:
+    """Owes a `resume` to every entry that a pause holds: one statement, however many they are."""
+    rows = select(
+        literal("resume-") + Entry.id + literal(f"-{now.timestamp():.6f}"),
+        literal("resume"), Entry.id, literal({}, Dispatch.payload.type), literal(now, Dispatch.due_at.type), literal(0),
+    ).where(Entry.campaign_key == campaign, Entry.status == "running", Entry.held == "paused")  # fmt: skip
+    await _owe(connection, rows)
+
+
+async def stop_running(connection: AsyncConnection, campaign: str, now: datetime) -> None:
+    """Asks every running entry of the campaign to end, and owes each the signal."""
+    running = (Entry.campaign_key == campaign, Entry.status == "running")
+    await connection.execute(
+        update(Entry).where(*running, Entry.exit_request.is_(None)).values(exit_request=EndedBy.STOPPED.value)
+    )
+    payload = literal({"cause": EndedBy.STOPPED.value}, Dispatch.payload.type)
+    rows = select(
+        literal("stop-") + Entry.id, literal("exit"), Entry.id, payload, literal(now, Dispatch.due_at.type), literal(0)
+    ).where(*running)
+    await _owe(connection, rows)
+
+
+async def _owe(connection: AsyncConnection, rows: Select[Any]) -> None:
+    columns = ["id", "kind", "entry_id", "payload", "due_at", "attempts"]
+    await connection.execute(insert(connection, Dispatch).from_select(columns, rows))
+
+
+async def of_customer(connection: AsyncConnection, customer_id: str) -> list[tuple[str, str]]:
+    """Id and status of each entry of the customer."""
+    statement = select(Entry.id, Entry.status).where(Entry.customer_id == customer_id).with_for_update()
+    return [(entry_id, status) for entry_id, status in await connection.execute(statement)]
+
+
+async def make_anonymous(connection: AsyncConnection, entry_ids: list[str]) -> None:
+    """Takes the customer out of ended entries and their messages: what is left only counts."""
+    for start in range(0, len(entry_ids), 500):
+        some = entry_ids[start : start + 500]
+        await connection.execute(
+            update(Entry).where(Entry.id.in_(some)).values(customer_id=None, entry_key=None, trigger=None)
+        )
+        await connection.execute(update(Message).where(Message.entry_id.in_(some)).values(address=None, error=None))
+        await connection.execute(update(StepOutcome).where(StepOutcome.entry_id.in_(some)).values(detail=None))
+
+
+async def has_begun(connection: AsyncConnection, entry_id: str) -> bool:
+    """Whether the entry's workflow has left a trace."""
+    statement = select(StepOutcome.step_id).where(StepOutcome.entry_id == entry_id).limit(1)
+    return (await connection.execute(statement)).first() is not None

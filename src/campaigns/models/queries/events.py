@@ -1,0 +1,58 @@
+"""The messages of the tracking API."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from campaigns.models.conditions import PastEvent
+from campaigns.models.queries.base import insert
+from campaigns.models.tables import Event
+from campaigns.models.values import Json
+
+HISTORY_LIMIT = 10_000
+
+
+async def add(connection: AsyncConnection, row: dict[str, Any]) -> bool:
+    """Whether the message is new by its id; one that is known is left as it is."""
+    result = await connection.execute(insert(connection, Event).values(row).on_conflict_do_nothing())
+    return bool(result.rowcount)
+
+
+async def add_history(connection: AsyncConnection, rows: list[dict[str, Any]]) -> int:
+    """Adds imported events; how many of them are new."""
+    before = 0
+    for start in range(0, len(rows), 200):
+        result = await connection.execute(
+            insert(connection, Event).values(rows[start : start + 200]).on_conflict_do_nothing()
+        )
+        before += result.rowcount
+    return before
+
+
+async def answer(connection: AsyncConnection, message_id: str) -> Json | None:
+    """The answer that the message got when it came first."""
+    return (await connection.execute(select(Event.answer).where(Event.message_id == message_id))).scalar_one_or_none()
+
+
+async def set_answer(connection: AsyncConnection, message_id: str, value: Json) -> None:
+    """Keeps the answer for the message's doubles."""
+    await connection.execute(update(Event).where(Event.message_id == message_id).values(answer=value))
+
+
+async def history(connection: AsyncConnection, customer_id: str, names: Iterable[str]) -> tuple[PastEvent, ...]:
+    """The customer's events of these names, the newest first."""
+    wanted = set(names)
+    if not wanted:
+        return ()
+    statement = select(Event.name, Event.properties, Event.timestamp)
+    statement = statement.where(Event.customer_id == customer_id, Event.name.in_(wanted))
+    rows: Iterable[Row[Any]] = await connection.execute(statement.order_by(Event.timestamp.desc()).limit(HISTORY_LIMIT))
+    return tuple(PastEvent(name, properties, at) for name, properties, at in rows)
+
+
+async def forget(connection: AsyncConnection, message_id: str) -> None:
+    """An event of a customer who was erased decides, and leaves nothing but its message id."""
+    statement = update(Event).where(Event.message_id == message_id)
+    await connection.execute(statement.values(customer_id=None, properties={}, name=None))

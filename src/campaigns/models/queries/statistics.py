@@ -1,0 +1,47 @@
+"""Statistics, counted from the rows themselves in one snapshot, so that they add up at every read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from campaigns.models.tables import Decision, Entry, Holdout, Message, StepOutcome
+
+Rows = Sequence[Row[Any]]
+
+
+async def entries(connection: AsyncConnection, campaign: str) -> Rows:
+    """Status, number, number converted."""
+    statement = select(Entry.status, func.count(), func.count(Entry.converted_at))
+    return (await connection.execute(statement.where(Entry.campaign_key == campaign).group_by(Entry.status))).all()
+
+
+async def decisions(connection: AsyncConnection, campaign: str) -> Rows:
+    """Outcome, number."""
+    statement = select(Decision.outcome, func.count()).where(Decision.campaign_key == campaign)
+    return (await connection.execute(statement.group_by(Decision.outcome))).all()
+
+
+async def steps(connection: AsyncConnection, campaign: str) -> Rows:
+    """Step, outcome, reason, number."""
+    statement = select(StepOutcome.step_id, StepOutcome.outcome, StepOutcome.reason, func.count())
+    statement = statement.where(StepOutcome.campaign_key == campaign)
+    return (
+        await connection.execute(statement.group_by(StepOutcome.step_id, StepOutcome.outcome, StepOutcome.reason))
+    ).all()
+
+
+async def messages(connection: AsyncConnection, campaign: str) -> Rows:
+    """Step, status, number, unsubscribed by it, converted by it."""
+    statement = select(
+        Message.step_id, Message.status, func.count(), func.count(Message.unsubscribed_at),
+        func.count(Message.converted_at),
+    ).where(Message.campaign_key == campaign)  # fmt: skip
+    return (await connection.execute(statement.group_by(Message.step_id, Message.status))).all()
+
+
+async def holdout(connection: AsyncConnection, campaign: str) -> Row[Any]:
+    """Customers left out, those of them who converted."""
+    statement = select(func.count(), func.count(Holdout.converted_at)).where(Holdout.campaign_key == campaign)
+    return (await connection.execute(statement)).one()

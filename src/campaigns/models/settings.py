@@ -1,0 +1,76 @@
+"""The settings, read from the environment; Temporal's own connection settings are read by its library."""
+
+from typing import Annotated
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from campaigns.models.steps import mailbox
+
+
+def _smtp_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise ValueError("must look like smtp://user:password@host:port or smtps://host")
+    query = parse_qs(parts.query)
+    if set(query) - {"starttls"} or query.get("starttls", ["require"])[-1] not in ("require", "opportunistic", "never"):
+        raise ValueError("takes starttls=require, opportunistic or never, and nothing else, behind the question mark")
+    _ = parts.port
+    return value
+
+
+def _database_url(value: str) -> str:
+    if not value.startswith(("sqlite:///", "postgresql://")):
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return value
+
+
+def _long_enough(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 32:
+        raise ValueError("must have 32 characters or more")
+    return value
+
+
+class SmtpServer:
+    """The parts of `CAMPAIGNS_SMTP_URL`."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.tls_from_start = parts.scheme == "smtps"
+        self.host = parts.hostname or ""
+        self.port = parts.port or (465 if self.tls_from_start else 587)
+        self.user = unquote(parts.username) if parts.username else None
+        self.password = unquote(parts.password) if parts.password else None
+        self.starttls = parse_qs(parts.query).get("starttls", ["require"])[-1]
+
+
+class Settings(BaseSettings):
+    """Every setting of the product. There are no default secrets: what is required is asked for where it is used."""
+
+    model_config = SettingsConfigDict(env_prefix="CAMPAIGNS_", extra="ignore")
+
+    database_url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///.campaigns/campaigns.db"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    public_url: str | None = None
+    smtp_url: Annotated[str, AfterValidator(_smtp_url)] | None = None
+    mail_from: Annotated[str, AfterValidator(mailbox)] | None = None
+    twilio_account_sid: str | None = None
+    twilio_auth_token: SecretStr | None = None
+    twilio_from: str | None = None
+    twilio_base_url: str | None = None
+    secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
+    write_key: SecretStr | None = None
+    api_key: SecretStr | None = None
+    worker_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+    @property
+    def base_url(self) -> str:
+        """Where the world reaches the starter, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    def require(self, *names: str) -> None:
+        """Raises SystemExit that names every missing setting."""
+        if missing := [f"CAMPAIGNS_{name.upper()}" for name in names if not getattr(self, name)]:
+            raise SystemExit(f"campaigns: please set {', '.join(missing)} (see docs/settings.md)")

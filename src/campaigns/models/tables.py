@@ -1,0 +1,313 @@
+"""Every table, on one page."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from campaigns.models.values import Json
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time in UTC: TIMESTAMPTZ on PostgreSQL, sortable text on SQLite."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """To UTC; SQLite gets it without a zone."""
+        if value is None:
+            return None
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Back to an aware time."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Table(DeclarativeBase):
+    """The base of all tables."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: Mapping[Any, Any] = {
+        datetime: UtcTime(),
+        Json: JSON().with_variant(JSONB(), "postgresql"),
+        str: String(255),
+    }
+
+
+class Customer(Table):
+    """A person we message. The row is also the lock under which everything about them is decided."""
+
+    __tablename__ = "customer"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    attributes: Mapped[Json]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Erasure(Table):
+    """A keyed hash of the id of a customer who was erased: later events of theirs decide nothing."""
+
+    __tablename__ = "erasure"
+    customer_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    erased_at: Mapped[datetime]
+
+
+class Consent(Table):
+    """What a customer said about a channel, or about a topic of it (the empty topic is the whole channel)."""
+
+    __tablename__ = "consent"
+    customer_id: Mapped[str] = mapped_column(primary_key=True)
+    channel: Mapped[str] = mapped_column(String(16), primary_key=True)
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    status: Mapped[str] = mapped_column(String(16))
+    source: Mapped[str]
+    at: Mapped[datetime]
+
+
+class Suppression(Table):
+    """An address that gets nothing more, by its keyed hash."""
+
+    __tablename__ = "suppression"
+    channel: Mapped[str] = mapped_column(String(16), primary_key=True)
+    address_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    reason: Mapped[str]
+    at: Mapped[datetime]
+
+
+class Segment(Table):
+    """A named set of customers."""
+
+    __tablename__ = "segment"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str]
+    active: Mapped[bool]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class SegmentMember(Table):
+    """A present member of a segment."""
+
+    __tablename__ = "segment_member"
+    segment_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    customer_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+    entered_at: Mapped[datetime]
+
+
+class Event(Table):
+    """A message of the tracking API, once by its message id, with the answer that it got."""
+
+    __tablename__ = "event"
+    message_id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str] = mapped_column(String(16))
+    customer_id: Mapped[str | None]
+    anonymous_id: Mapped[str | None]
+    name: Mapped[str | None]
+    properties: Mapped[Json]
+    timestamp: Mapped[datetime]
+    received_at: Mapped[datetime]
+    answer: Mapped[Json | None]
+    __table_args__ = (Index(None, "customer_id", "name", "timestamp"),)
+
+
+class Template(Table):
+    """Reusable message content."""
+
+    __tablename__ = "template"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    content: Mapped[Json]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class Campaign(Table):
+    """A campaign: its life-cycle status and its newest version."""
+
+    __tablename__ = "campaign"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str]
+    status: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int]
+    revision: Mapped[int]
+    """Counts every change, of the status too: the ETag."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+
+class CampaignVersion(Table):
+    """A definition, frozen: entries follow the version that they began with."""
+
+    __tablename__ = "campaign_version"
+    campaign_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    definition: Mapped[Json]
+    created_at: Mapped[datetime]
+
+
+class CampaignTrigger(Table):
+    """The events and segments that the newest version of a campaign is triggered by, and its goal's event."""
+
+    __tablename__ = "campaign_trigger"
+    type: Mapped[str] = mapped_column(String(16), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    campaign_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    __table_args__ = (Index(None, "campaign_key"),)
+
+
+class Entry(Table):
+    """One admission of one customer to one campaign: one Temporal workflow."""
+
+    __tablename__ = "entry"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    campaign_key: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int]
+    customer_id: Mapped[str | None]
+    """None once the customer was erased; so are the key and the trigger."""
+    entry_key: Mapped[str | None]
+    trigger: Mapped[Json | None]
+    status: Mapped[str] = mapped_column(String(16))
+    ended_by: Mapped[str | None] = mapped_column(String(32))
+    exit_request: Mapped[str | None] = mapped_column(String(32))
+    """Why a running entry is to end; nothing is sent for it any more."""
+    held: Mapped[str | None] = mapped_column(String(32))
+    """Why its next message may not go now."""
+    entered_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    exposed_at: Mapped[datetime | None]
+    """When a message of it was last accepted by a provider, or may have been."""
+    converted_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index(None, "customer_id", "campaign_key"),
+        Index(None, "campaign_key", "status", "entered_at", "id"),
+        # The lasting guards of admission, should a lock ever not hold.
+        Index(
+            "uq_entry_running", "campaign_key", "customer_id", text("coalesce('=' || entry_key, '')"), unique=True,
+            sqlite_where=text("status = 'running'"), postgresql_where=text("status = 'running'"),
+        ),
+    )  # fmt: skip
+
+
+class Decision(Table):
+    """What admission answered for one trigger and one campaign."""
+
+    __tablename__ = "decision"
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True
+    )
+    campaign_key: Mapped[str] = mapped_column(String(64))
+    customer_id: Mapped[str | None]
+    trigger_id: Mapped[str]
+    trigger_name: Mapped[str]
+    outcome: Mapped[str] = mapped_column(String(32))
+    entry_id: Mapped[str | None] = mapped_column(String(64))
+    winner: Mapped[str | None] = mapped_column(String(64))
+    retry_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime]
+    __table_args__ = (
+        Index(None, "customer_id", "id"),
+        Index(None, "campaign_key", "outcome"),
+        Index(
+            "uq_decision_entered", "campaign_key", "customer_id", "trigger_id", unique=True,
+            sqlite_where=text("outcome = 'entered'"), postgresql_where=text("outcome = 'entered'"),
+        ),
+    )  # fmt: skip
+
+
+class Holdout(Table):
+    """A customer whom a campaign leaves out to measure itself against."""
+
+    __tablename__ = "holdout"
+    campaign_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    customer_id: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime]
+    converted_at: Mapped[datetime | None]
+
+
+class StepOutcome(Table):
+    """One passage of one entry through one step."""
+
+    __tablename__ = "step_outcome"
+    entry_id: Mapped[str] = mapped_column(String(64), ForeignKey("entry.id"), primary_key=True)
+    step_id: Mapped[str] = mapped_column(primary_key=True)
+    repetition: Mapped[int] = mapped_column(primary_key=True)
+    campaign_key: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int]
+    outcome: Mapped[str] = mapped_column(String(16))
+    """waiting, completed, skipped, failed or exited."""
+    reason: Mapped[str | None]
+    """Why it was skipped or failed; which way a branch, split or wait has chosen."""
+    detail: Mapped[str | None] = mapped_column(Text)
+    entered_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    __table_args__ = (Index(None, "campaign_key", "step_id", "outcome", "reason"),)
+
+
+class Message(Table):
+    """One message of one step of one entry, claimed with its identity before the first try."""
+
+    __tablename__ = "message"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    entry_id: Mapped[str] = mapped_column(String(64), ForeignKey("entry.id"))
+    step_id: Mapped[str]
+    repetition: Mapped[int]
+    campaign_key: Mapped[str] = mapped_column(String(64))
+    channel: Mapped[str] = mapped_column(String(16))
+    category: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16))
+    """sending, retry (known not to be sent), sent, unknown, failed."""
+    attempt: Mapped[int]
+    attempt_ends_at: Mapped[datetime]
+    """When an attempt that has not reported can no longer be under way."""
+    address: Mapped[str | None] = mapped_column(String(320))
+    provider_id: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    claimed_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+    unsubscribed_at: Mapped[datetime | None]
+    converted_at: Mapped[datetime | None]
+    __table_args__ = (
+        Index(None, "entry_id", "step_id", "repetition", unique=True),
+        Index(None, "campaign_key", "step_id", "status"),
+    )
+
+
+class Dispatch(Table):
+    """What a committed decision still owes to Temporal. A row is deleted when it is done; the sweep does what is left."""
+
+    __tablename__ = "dispatch"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    """Also the request id by which Temporal knows a signal that comes twice."""
+    kind: Mapped[str] = mapped_column(String(16))
+    """start, event, exit, resume, skip_wait or erase."""
+    entry_id: Mapped[str] = mapped_column(String(64))
+    payload: Mapped[Json]
+    due_at: Mapped[datetime] = mapped_column(index=True)
+    attempts: Mapped[int]

@@ -1,0 +1,1 @@
+"""Admission, event intake, dispatch to Temporal, and the HTTP routes."""

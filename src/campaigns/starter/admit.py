@@ -1,0 +1,211 @@
+"""The facts around a decision, and what follows from it: all in the caller's transaction, under the customer's lock."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from campaigns.models.campaign import Campaign, EventTrigger, Interval, SegmentTrigger
+from campaigns.models.conditions import Facts, holds, needs, value_at
+from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
+from campaigns.models.queries import campaigns, decisions, dispatch, entries, events, segments
+from campaigns.models.queries.campaigns import CampaignRow, Definitions
+from campaigns.models.queries.dispatch import DispatchRow
+from campaigns.models.queries.entries import PastEntries, RunningEntry
+from campaigns.models.values import Json, parse_duration
+from campaigns.starter.admission import Candidate, Rival, Verdict, decide, is_held_out
+
+SWEEP_AFTER = timedelta(seconds=5)
+"""Whoever committed has this long to act, before the sweep does."""
+
+
+@dataclass
+class Person:
+    """The customer whom the transaction is about, as read under the lock."""
+
+    id: str
+    attributes: Json
+    erased: bool
+    now: datetime
+    running: list[RunningEntry] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Listening:
+    """A campaign that the trigger concerns; a draft is not even parsed."""
+
+    row: CampaignRow
+    definition: Campaign | None
+    entry_key: str | None
+
+
+async def admit(
+    connection: AsyncConnection, definitions: Definitions, person: Person, trigger: Trigger
+) -> tuple[list[Decision], list[DispatchRow]]:
+    """Decides about one trigger; writes decisions, entries, and what they owe to Temporal."""
+    rows = await campaigns.triggered_by(connection, trigger.type, [trigger.name])
+    listening = [await _listening(connection, definitions, row, trigger) for row in rows if row.status != "archived"]
+    if not listening:
+        return [], []
+    candidates = await _candidates(connection, person, trigger, listening)
+    verdicts = decide(candidates, _rivals(listening, person), person.now)
+    owed = await _preempt(connection, verdicts.preempted, person.now)
+    made = []
+    for one, verdict in zip(listening, verdicts.verdicts, strict=True):
+        entry_id = None
+        if verdict.outcome is Outcome.ENTERED:
+            entry_id = uuid4().hex
+            await entries.add(connection, _entry_row(entry_id, one, person, trigger))
+            owed.append(DispatchRow(f"start-{entry_id}", "start", entry_id, {}))
+        made.append(_decision(verdict, entry_id, person.now))
+    await decisions.add(connection, [_decision_row(decision, person, trigger) for decision in made])
+    held_out = [one.campaign for one in made if one.outcome is Outcome.HOLDOUT and not person.erased]
+    await decisions.add_holdouts(connection, held_out, person.id, person.now)
+    await dispatch.add(connection, owed, person.now + SWEEP_AFTER)
+    return made, owed
+
+
+async def _listening(
+    connection: AsyncConnection, definitions: Definitions, row: CampaignRow, trigger: Trigger
+) -> _Listening:
+    if row.status == "draft":
+        return _Listening(row, None, None)
+    definition = await definitions.get(connection, row.key, row.version)
+    return _Listening(row, definition, _entry_key(definition, trigger))
+
+
+def _entry_key(definition: Campaign, trigger: Trigger) -> str | None:
+    if definition.entry_key is None:
+        return None
+    value = value_at({"properties": trigger.properties}, definition.entry_key)
+    return None if value is None else str(value)[:255]
+
+
+async def _candidates(
+    connection: AsyncConnection, person: Person, trigger: Trigger, listening: Sequence[_Listening]
+) -> list[Candidate]:
+    live = [one.definition for one in listening if one.definition and one.row.status == "live"]
+    facts = await _facts(connection, person, trigger, live)
+    used = await decisions.entered_by(connection, person.id, trigger.id) if live else set()
+    past = await entries.past_of_customer(connection, person.id, [one.key for one in live]) if live else []
+    active = True
+    if trigger.type == "segment":
+        active = not await segments.inactive(connection, [trigger.name])
+    return [_candidate(one, person, trigger, facts, used, past, active) for one in listening]
+
+
+async def _facts(
+    connection: AsyncConnection, person: Person, trigger: Trigger, definitions: Iterable[Campaign]
+) -> Facts:
+    """What the triggers' conditions ask about; the customer's events include the one at hand."""
+    wanted = needs(one.trigger.where for one in definitions if isinstance(one.trigger, EventTrigger))
+    return Facts(
+        now=person.now,
+        attributes={**person.attributes, "id": person.id},
+        properties=trigger.properties,
+        trigger=trigger.properties,
+        segments=await segments.of_customer(connection, person.id) if wanted.segments else frozenset(),
+        events=await events.history(connection, person.id, wanted.events),
+    )
+
+
+def _candidate(
+    one: _Listening,
+    person: Person,
+    trigger: Trigger,
+    facts: Facts,
+    used: set[str],
+    past: Sequence[PastEntries],
+    active: bool,
+) -> Candidate:
+    row, definition = one.row, one.definition
+    if definition is None or row.status != "live":
+        return Candidate(row.key, row.status, row.created_at)
+    own_past = [before for before in past if before.campaign == row.key]
+    running = [entry for entry in person.running if entry.campaign == row.key]
+    frequency = definition.frequency
+    return Candidate(
+        campaign=row.key,
+        status=row.status,
+        created_at=row.created_at,
+        starts_at=definition.starts_at or row.created_at,
+        ends_at=definition.ends_at,
+        segment_active=active,
+        matches=isinstance(definition.trigger, SegmentTrigger) or holds(definition.trigger.where, facts),
+        held_out=is_held_out(row.key, person.id, definition.holdout_percent),
+        erased=person.erased,
+        duplicate=row.key in used,
+        running_with_key=any(entry.entry_key == one.entry_key for entry in running),
+        frequency=frequency.type,
+        every=parse_duration(frequency.every) if isinstance(frequency, Interval) else timedelta(0),
+        last_entered_at=max(
+            (before.entered_at for before in own_past if before.entry_key == one.entry_key and before.entered_at),
+            default=None,
+        ),
+        cap=parse_duration(definition.frequency_cap) if definition.frequency_cap else timedelta(0),
+        last_exposed_at=max((before.exposed_at for before in own_past if before.exposed_at), default=None),
+        running_unexposed=any(entry.exposed_at is None for entry in running),
+        priority=definition.priority,
+    )
+
+
+def _rivals(listening: Sequence[_Listening], person: Person) -> list[Rival]:
+    """Running entries of the campaigns that share the trigger; a campaign that is paused competes with what runs."""
+    priorities = {
+        one.row.key: one.definition.priority
+        for one in listening
+        if one.definition is not None and one.definition.priority is not None
+    }
+    return [
+        Rival(entry.id, entry.campaign, priority, entry.exposed_at is not None)
+        for entry in person.running
+        if (priority := priorities.get(entry.campaign)) is not None
+    ]
+
+
+async def _preempt(connection: AsyncConnection, entry_ids: list[str], now: datetime) -> list[DispatchRow]:
+    owed = []
+    for entry_id in entry_ids:
+        await entries.request_exit(connection, entry_id, EndedBy.PREEMPTED)
+        await entries.end(connection, entry_id, "exited", EndedBy.PREEMPTED, now)
+        owed.append(exit_row(entry_id, EndedBy.PREEMPTED))
+    return owed
+
+
+def exit_row(entry_id: str, cause: EndedBy) -> DispatchRow:
+    """Owes an entry its exit signal."""
+    return DispatchRow(f"exit-{entry_id}-{cause.value}", "exit", entry_id, {"cause": cause.value})
+
+
+def _entry_row(entry_id: str, one: _Listening, person: Person, trigger: Trigger) -> Json:
+    return {
+        "id": entry_id,
+        "campaign_key": one.row.key,
+        "version": one.row.version,
+        "customer_id": person.id,
+        "entry_key": one.entry_key,
+        "trigger": trigger.to_json(),
+        "status": "running",
+        "entered_at": person.now,
+    }
+
+
+def _decision(verdict: Verdict, entry_id: str | None, now: datetime) -> Decision:
+    return Decision(verdict.campaign, verdict.outcome, now, entry_id, verdict.winner, verdict.retry_at)
+
+
+def _decision_row(decision: Decision, person: Person, trigger: Trigger) -> Json:
+    return {
+        "campaign_key": decision.campaign,
+        # One who was erased leaves no row, not even here.
+        "customer_id": None if person.erased else person.id,
+        "trigger_id": trigger.id,
+        "trigger_name": trigger.name,
+        "outcome": decision.outcome.value,
+        "entry_id": decision.entry_id,
+        "winner": decision.winner,
+        "retry_at": decision.retry_at,
+        "decided_at": decision.decided_at,
+    }

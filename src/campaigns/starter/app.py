@@ -1,0 +1,68 @@
+"""The starter's HTTP application."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+import uvicorn
+from fastapi import Depends, FastAPI
+
+from campaigns.models.database import Database
+from campaigns.models.settings import Settings
+from campaigns.starter.http import ingestion_key, install_problem_handlers, management_key
+from campaigns.starter.routes import campaigns, customers, entries, ingestion, segments, system, templates
+from campaigns.starter.services import Services, make_services
+from campaigns.workflows import search_attributes
+from campaigns.workflows.client import EntryClient, connect
+
+log = structlog.get_logger()
+
+
+def make_app(parts: Services) -> FastAPI:
+    """The application around the services."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        parts.dispatcher.start()
+        yield
+        await parts.dispatcher.stop()
+
+    app = FastAPI(title="Campaigns", summary="Durable customer journeys on Temporal", lifespan=lifespan)
+    app.state.services = parts
+    install_problem_handlers(app)
+    app.include_router(system.router)
+    app.include_router(ingestion.router, dependencies=[Depends(ingestion_key(parts.settings))])
+    for module in (customers, segments, campaigns, entries, templates):
+        app.include_router(module.router, dependencies=[Depends(management_key(parts.settings))])
+    return app
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: uvicorn would raise them again after it has shut down cleanly."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured."""
+        yield
+
+
+async def run_starter(settings: Settings) -> None:
+    """Serves until SIGINT or SIGTERM."""
+    database = Database(settings.database_url)
+    client = await connect()
+    if warning := await search_attributes.register(client):
+        log.warning(warning)
+    if settings.base_url.startswith("http://"):
+        log.warning("CAMPAIGNS_PUBLIC_URL is not https: mailbox providers will not offer one-click unsubscription")
+    app = make_app(make_services(settings, database, EntryClient(client)))
+    server = _Server(
+        uvicorn.Config(app, settings.host, settings.port, log_level="warning", timeout_graceful_shutdown=10)
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+    log.info("starter is ready", url=settings.base_url, docs=f"{settings.base_url}/docs")
+    await server.serve()
+    await database.close()

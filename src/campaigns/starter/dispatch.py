@@ -1,0 +1,191 @@
+"""From committed rows to Temporal: at once by whoever committed, and by the sweep for what a crash left."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from temporalio.service import RPCError
+
+from campaigns.models.database import Database
+from campaigns.models.decision import EndedBy
+from campaigns.models.outline import EntryInput, OutlineStep, outline
+from campaigns.models.queries import dispatch, entries
+from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.queries.dispatch import DispatchRow
+from campaigns.models.values import utc_now
+from campaigns.workflows.client import EntryClient, Signal, workflow_id
+from campaigns.workflows.journey import EventSignal, ExitSignal
+
+CONCURRENCY = 16
+LEASE = timedelta(seconds=20)
+SWEEP_S = 1.0
+SWEEP_ROWS = 500
+DONE_EVERY_S = 0.05
+RECONCILE_S = 10.0
+RECONCILE_BACK = timedelta(hours=1)
+
+log = structlog.get_logger()
+
+
+class Dispatcher:
+    """Does what committed decisions owe to Temporal. Doing a row twice is harmless, so none is ever lost."""
+
+    def __init__(self, database: Database, definitions: Definitions, client: EntryClient) -> None:
+        self._database = database
+        self._definitions = definitions
+        self._client = client
+        self._queue: asyncio.Queue[DispatchRow] = asyncio.Queue()
+        self._done: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._outlines: dict[tuple[str, int], list[OutlineStep]] = {}
+        self._reconciled: set[str] = set()
+
+    def dispatch(self, rows: Iterable[DispatchRow]) -> None:
+        """Takes rows that were committed; does them in the background."""
+        for row in rows:
+            self._queue.put_nowait(row)
+
+    def start(self) -> None:
+        """Begins to work."""
+        loops = [self._work() for _ in range(CONCURRENCY)] + [self._clear(), self._sweep(), self._reconcile_closed()]
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
+
+    async def stop(self) -> None:
+        """Stops at once: what is left, the next sweep does."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._delete_done()
+
+    async def _work(self) -> None:
+        while True:
+            row = await self._queue.get()
+            try:
+                if await self.act(row):
+                    self._done.append(row.id)
+            except (RPCError, OSError) as error:
+                log.warning("dispatch has to wait", kind=row.kind, entry=row.entry_id, error=str(error))
+            except Exception:
+                log.exception("dispatch failed", kind=row.kind, entry=row.entry_id)
+
+    async def act(self, row: DispatchRow) -> bool:
+        """Does the row; False where it has to be tried again later."""
+        match row.kind:
+            case "start":
+                return await self._start(row.entry_id)
+            case "erase":
+                await self._client.delete(row.entry_id)
+                return True
+            case _:
+                return await self._signal(row)
+
+    async def _start(self, entry_id: str, signal: Signal | None = None) -> bool:
+        # Only an entry that has left no trace is started: a closed run may be gone from Temporal.
+        async with self._database.read() as connection:
+            entry = await dispatch.entry_to_start(connection, entry_id)
+            if entry is None or entry.status != "running" or await entries.has_begun(connection, entry_id):
+                return True
+            key = (entry.campaign_key, entry.version)
+            if key not in self._outlines:
+                self._outlines[key] = outline(await self._definitions.get(connection, *key))
+        await self._client.start(EntryInput(entry.id, *key, entry.customer_id, self._outlines[key]), signal)
+        return True
+
+    async def _signal(self, row: DispatchRow) -> bool:
+        signal = Signal(row.kind, row.id, _argument(row))
+        if await self._client.signal(row.entry_id, signal):
+            return True
+        async with self._database.read() as connection:
+            entry = await dispatch.entry_to_start(connection, row.entry_id)
+            begun = await entries.has_begun(connection, row.entry_id)
+        if entry is None or entry.status != "running":
+            return True
+        if not begun:
+            # The signal came before the start did.
+            return await self._start(row.entry_id, signal)
+        return await self.reconcile(row.entry_id)
+
+    async def reconcile(self, entry_id: str) -> bool:
+        """An entry that runs here but whose workflow is closed has failed: it was terminated in Temporal."""
+        handle = self._client.client.get_workflow_handle(workflow_id(entry_id))
+        try:
+            description = await handle.describe()
+        except RPCError:
+            return False
+        if description.close_time is None:
+            return False
+        async with self._database.write() as connection:
+            if await entries.end(connection, entry_id, "failed", EndedBy.TERMINATED, utc_now()):
+                log.warning("entry was ended in Temporal", entry=entry_id)
+        return True
+
+    async def _reconcile_closed(self) -> None:
+        while True:
+            try:
+                await self.reconcile_closed()
+            except Exception as error:
+                log.warning("reconciling with Temporal failed, and goes on", error=str(error))
+            await asyncio.sleep(RECONCILE_S)
+
+    async def reconcile_closed(self) -> None:
+        """Looks for entries that Temporal ended without running their code, which nothing else tells the database."""
+        since = (utc_now() - RECONCILE_BACK).isoformat()
+        query = (
+            "WorkflowType = 'Entry' AND ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled') "
+            f"AND CloseTime > '{since}'"
+        )
+        seen = set()
+        async for execution in self._client.client.list_workflows(query):
+            entry_id = execution.id.removeprefix("entry-")
+            seen.add(entry_id)
+            if entry_id not in self._reconciled:
+                await self.reconcile(entry_id)
+        self._reconciled = seen
+
+    async def _clear(self) -> None:
+        while True:
+            await asyncio.sleep(DONE_EVERY_S)
+            with suppress(Exception):
+                await self._delete_done()
+
+    async def _delete_done(self) -> None:
+        if not self._done:
+            return
+        done = self._done[:500]
+        async with self._database.write() as connection:
+            await dispatch.done(connection, done)
+        del self._done[: len(done)]
+
+    async def _sweep(self) -> None:
+        while True:
+            full = False
+            try:
+                full = await self.sweep_once() == SWEEP_ROWS
+            except Exception:
+                log.exception("the sweep failed, and goes on")
+            await asyncio.sleep(0 if full else SWEEP_S)
+
+    async def sweep_once(self) -> int:
+        """Takes up rows that are due, by whomever they were left; how many there were."""
+        if self._queue.qsize() > SWEEP_ROWS:
+            return 0
+        async with self._database.read() as connection:
+            if not await dispatch.any_due(connection, utc_now()):
+                return 0
+        async with self._database.write() as connection:
+            rows = await dispatch.take_due(connection, utc_now(), LEASE, SWEEP_ROWS)
+        self.dispatch(rows)
+        return len(rows)
+
+
+def _argument(row: DispatchRow) -> Any:
+    match row.kind:
+        case "event":
+            return EventSignal(**{**row.payload, "at": datetime.fromisoformat(row.payload["at"])})
+        case "exit":
+            return ExitSignal(**row.payload)
+        case _:
+            return None

@@ -1,0 +1,261 @@
+"""What comes in about customers: events, profiles, memberships. Each is decided in one transaction and then dispatched."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from campaigns.models.campaign import GOAL, Campaign, SegmentTrigger
+from campaigns.models.conditions import Facts, holds, needs
+from campaigns.models.database import Database
+from campaigns.models.decision import Decision, EndedBy, Trigger
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.queries import campaigns, customers, decisions, dispatch, entries, events, messages, segments
+from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.queries.dispatch import DispatchRow
+from campaigns.models.queries.entries import RunningEntry
+from campaigns.models.signing import Signing
+from campaigns.models.values import Json, iso, parse_duration, utc_now
+from campaigns.starter.admit import SWEEP_AFTER, Person, admit, exit_row
+from campaigns.starter.dispatch import Dispatcher
+from campaigns.starter.tracking import TrackingMessage
+
+
+@dataclass
+class _Outcome:
+    """What a transaction decided, and owes to Temporal."""
+
+    decisions: list[Decision] = field(default_factory=list)
+    signalled: list[str] = field(default_factory=list)
+    owed: list[DispatchRow] = field(default_factory=list)
+
+
+class Intake:
+    """Takes in what happens to customers."""
+
+    def __init__(self, database: Database, definitions: Definitions, signing: Signing, dispatcher: Dispatcher) -> None:
+        self._database = database
+        self._definitions = definitions
+        self._signing = signing
+        self._dispatcher = dispatcher
+
+    async def take(self, message: TrackingMessage) -> Json:
+        """Takes in one message of the tracking API; the answer, which a double gets again. Durable when it returns."""
+        async with self._database.write() as connection:
+            person = await self._person(connection, message.user_id, creates=message.type == "identify")
+            received = person.now if person else utc_now()
+            if not await events.add(connection, message.row(received)):
+                return await events.answer(connection, message.message_id) or {}
+            outcome = _Outcome()
+            if person and message.type == "identify":
+                await self._merge(connection, person, message.traits)
+            if person and message.event_name is not None:
+                outcome = await self._event(connection, person, message, received)
+            answer = {
+                "success": True,
+                "messageId": message.message_id,
+                "decisions": [decision.to_json() for decision in outcome.decisions],
+                "signalled": outcome.signalled,
+            }
+            await events.set_answer(connection, message.message_id, answer)
+        self._dispatcher.dispatch(outcome.owed)
+        return answer
+
+    async def put_customer(self, customer_id: str, attributes: Json) -> list[Decision]:
+        """Makes the customer, or changes the given attributes; null takes one away."""
+        async with self._database.write() as connection:
+            person = await self._person(connection, customer_id, creates=True)
+            if person:
+                await self._merge(connection, person, attributes)
+        return []
+
+    async def enter_segment(self, key: str, customer_ids: Sequence[str]) -> list[tuple[str, Decision]]:
+        """Makes the customers members; each who was not one triggers what listens. Nothing where one is unknown."""
+        async with self._database.read() as connection:
+            unknown = await customers.missing(connection, customer_ids)
+        if unknown:
+            raise Invalid(
+                FieldError(f"customer_ids[{index}]", f"there is no customer {customer_id!r}")
+                for index, customer_id in enumerate(customer_ids)
+                if customer_id in unknown
+            )
+        made = []
+        for customer_id in dict.fromkeys(customer_ids):
+            made.extend((customer_id, decision) for decision in await self._enter(key, customer_id))
+        return made
+
+    async def _enter(self, key: str, customer_id: str) -> list[Decision]:
+        async with self._database.write() as connection:
+            person = await self._person(connection, customer_id, creates=False)
+            if person is None or person.erased:
+                return []
+            if not await segments.add_member(connection, key, customer_id, person.now):
+                return []
+            trigger = Trigger(f"{key}:{uuid4().hex}", "segment", key, person.now)
+            made, owed = await admit(connection, self._definitions, person, trigger)
+        self._dispatcher.dispatch(owed)
+        return made
+
+    async def leave_segment(self, key: str, customer_id: str) -> bool:
+        """Ends the membership; entries of campaigns that end with it are signalled. False where there was none."""
+        owed = []
+        async with self._database.write() as connection:
+            person = await self._person(connection, customer_id, creates=False)
+            if person is None or not await segments.remove_member(connection, key, customer_id):
+                return False
+            left = await segments.of_customer(connection, customer_id)
+            for entry in person.running:
+                definition = await self._definitions.get(connection, entry.campaign, entry.version)
+                if _left_all(definition, left) and await entries.request_exit(
+                    connection, entry.id, EndedBy.LEFT_SEGMENT
+                ):
+                    owed.append(exit_row(entry.id, EndedBy.LEFT_SEGMENT))
+            await dispatch.add(connection, owed, person.now + SWEEP_AFTER)
+        self._dispatcher.dispatch(owed)
+        return True
+
+    async def erase(self, customer_id: str) -> bool:
+        """Erases the customer's rows, running entries and executions in Temporal; counts stay. False if unknown."""
+        async with self._database.write() as connection:
+            attributes = await customers.lock(connection, customer_id)
+            if attributes is None:
+                return False
+            now = utc_now()
+            found = await entries.of_customer(connection, customer_id)
+            for entry_id, status in found:
+                if status == "running":
+                    await entries.end(connection, entry_id, "exited", EndedBy.ERASED, now)
+            await entries.make_anonymous(connection, [entry_id for entry_id, _ in found])
+            await decisions.make_anonymous(connection, customer_id)
+            await customers.erase(connection, customer_id, self._signing.hash("customer", customer_id), now)
+            owed = [DispatchRow(f"erase-{entry_id}", "erase", entry_id, {}) for entry_id, _ in found]
+            await dispatch.add(connection, owed, now + SWEEP_AFTER)
+        self._dispatcher.dispatch(owed)
+        return True
+
+    async def _person(self, connection: AsyncConnection, customer_id: str | None, *, creates: bool) -> Person | None:
+        """The customer, locked. An event makes an unknown customer, but never one who was erased."""
+        if customer_id is None:
+            return None
+        attributes = await customers.lock(connection, customer_id)
+        if attributes is None:
+            hashed = self._signing.hash("customer", customer_id)
+            if creates:
+                await customers.unmark_erased(connection, hashed)
+            elif await customers.is_erased(connection, hashed):
+                return Person(customer_id, {}, True, utc_now())
+            attributes = await customers.lock_or_create(connection, customer_id, utc_now())
+        running = await entries.running_of_customer(connection, customer_id)
+        # The time of the decision is read under the lock, so that decisions about a customer have an order.
+        return Person(customer_id, attributes, False, utc_now(), running)
+
+    async def _merge(self, connection: AsyncConnection, person: Person, traits: Json) -> None:
+        merged = {name: value for name, value in {**person.attributes, **traits}.items() if value is not None}
+        merged.pop("id", None)
+        if merged != person.attributes:
+            await customers.write_attributes(connection, person.id, merged, person.now)
+            person.attributes = merged
+
+    async def _event(
+        self, connection: AsyncConnection, person: Person, message: TrackingMessage, received: datetime
+    ) -> _Outcome:
+        """Signals and conversions first, for an entry's trigger is never one of its own events; then admission."""
+        trigger = Trigger(message.message_id, "event", message.event_name or "", received, message.properties)
+        outcome = _Outcome()
+        for entry in person.running:
+            owed = await self._heard(connection, person, entry, trigger)
+            if owed:
+                outcome.signalled.append(entry.id)
+                outcome.owed.extend(owed)
+        await self._convert_others(connection, person, trigger)
+        await dispatch.add(connection, outcome.owed, person.now + SWEEP_AFTER)
+        outcome.decisions, owed = await admit(connection, self._definitions, person, trigger)
+        outcome.owed.extend(owed)
+        if person.erased:
+            await events.forget(connection, message.message_id)
+        return outcome
+
+    async def _heard(
+        self, connection: AsyncConnection, person: Person, entry: RunningEntry, trigger: Trigger
+    ) -> list[DispatchRow]:
+        """What a running entry makes of the event: a conversion, an exit, or a signal with what it matches."""
+        definition = await self._definitions.get(connection, entry.campaign, entry.version)
+        listeners = [one for one in definition.listeners if one.event == trigger.name]
+        if not listeners:
+            return []
+        facts = await self._facts(
+            connection, person, entry.id, entry.trigger, trigger, [one.where for one in listeners]
+        )
+        matches = [one.key for one in listeners if holds(one.where, facts)]
+        if GOAL in matches:
+            matches.remove(GOAL)
+            if definition.goal and _within(definition, entry.entered_at, person.now):
+                await entries.convert(connection, entry.id, person.now)
+                if definition.goal.exit:
+                    asked = await entries.request_exit(connection, entry.id, EndedBy.GOAL)
+                    return [exit_row(entry.id, EndedBy.GOAL)] if asked else []
+        if not matches or entry.exit_request:
+            return []
+        payload = {"event_id": trigger.id, "name": trigger.name, "at": iso(trigger.at), "matches": matches}
+        return [DispatchRow(f"{uuid4().hex}", "event", entry.id, payload)]
+
+    async def _facts(
+        self,
+        connection: AsyncConnection,
+        person: Person,
+        entry_id: str | None,
+        entry_trigger: Json,
+        trigger: Trigger,
+        conditions: Iterable[Any],
+    ) -> Facts:
+        wanted = needs(conditions)
+        return Facts(
+            now=person.now,
+            attributes={**person.attributes, "id": person.id},
+            properties=trigger.properties,
+            trigger=entry_trigger.get("properties", {}),
+            segments=await segments.of_customer(connection, person.id) if wanted.segments else frozenset(),
+            events=await events.history(connection, person.id, wanted.events),
+            steps=await messages.statuses(connection, entry_id, wanted.steps) if entry_id else {},
+        )
+
+    async def _convert_others(self, connection: AsyncConnection, person: Person, trigger: Trigger) -> None:
+        """Conversions after an entry has ended, and of customers who were left out to compare with."""
+        rows = await campaigns.triggered_by(connection, "goal", [trigger.name])
+        goals = {
+            row.key: await self._definitions.get(connection, row.key, row.version)
+            for row in rows
+            if row.status != "draft"
+        }
+        if not goals:
+            return
+        for entry in await entries.ended_since(connection, person.id, goals):
+            definition = goals[entry.campaign_key]
+            facts = await self._facts(
+                connection, person, entry.id, entry.trigger or {}, trigger, [definition.goal and definition.goal.where]
+            )
+            if _reaches(definition, facts) and _within(definition, entry.entered_at, person.now):
+                await entries.convert(connection, entry.id, person.now)
+        for key, since in (await decisions.unconverted_holdouts(connection, person.id, goals)).items():
+            where = goals[key].goal
+            facts = await self._facts(connection, person, None, {}, trigger, [where and where.where])
+            if _reaches(goals[key], facts) and _within(goals[key], since, person.now):
+                await decisions.convert_holdout(connection, key, person.id, person.now)
+
+
+def _reaches(definition: Campaign, facts: Facts) -> bool:
+    return definition.goal is not None and holds(definition.goal.where, facts)
+
+
+def _within(definition: Campaign, since: datetime, now: datetime) -> bool:
+    window = definition.goal.within if definition.goal else None
+    return window is None or now <= since + parse_duration(window)
+
+
+def _left_all(definition: Campaign, still: frozenset[str]) -> bool:
+    """Whether the campaign ends with membership, and the customer is in none of its segments."""
+    trigger = definition.trigger
+    return definition.exit_on_leave and isinstance(trigger, SegmentTrigger) and not still.intersection(trigger.segments)

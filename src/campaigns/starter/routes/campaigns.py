@@ -1,0 +1,251 @@
+"""Campaigns: drafts, edits, the life cycle, statistics."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from campaigns.activities.rendering import RenderingError, check_text
+from campaigns.models.campaign import (
+    Campaign,
+    SegmentTrigger,
+    mentioned_segments,
+    mentioned_templates,
+    not_yet,
+    parse_campaign,
+)
+from campaigns.models.problems import FieldError, Invalid, place_text
+from campaigns.models.queries import campaigns, entries, segments
+from campaigns.models.queries.campaigns import CampaignRow
+from campaigns.models.steps import MessageBase, walk
+from campaigns.models.values import Json, iso, utc_now
+from campaigns.starter.http import Body, Limit, Problem, decode_cursor, encode_cursor, not_found, takes
+from campaigns.starter.services import Parts, Services
+from campaigns.starter.statistics import STATUSES, campaign_statistics, entry_json
+
+router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
+
+CampaignKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+MOVES = {
+    "start": ({"draft"}, "live"),
+    "pause": ({"live"}, "paused"),
+    "resume": ({"paused"}, "live"),
+    "stop": ({"live", "paused"}, "stopped"),
+    "archive": ({"draft", "stopped"}, "archived"),
+}
+
+
+@router.post("", status_code=201, openapi_extra=takes(Campaign))
+async def create_campaign(body: Body, parts: Parts, response: Response) -> Json:
+    """Makes a draft."""
+    definition = checked_definition(body)
+    async with parts.database.write() as connection:
+        await _check_names(connection, definition)
+        if not await campaigns.create(connection, definition, utc_now()):
+            errors = [FieldError("key", "is taken by another campaign")]
+            raise Problem(409, "Conflict", f"there is a campaign {definition.key!r} already", errors)
+    return await _answer(parts, definition.key, response)
+
+
+@router.get("")
+async def list_campaigns(parts: Parts, limit: Limit = 100, cursor: str | None = None) -> Json:
+    """My campaigns, by key."""
+    after = decode_cursor(cursor) or ""
+    if not isinstance(after, str):
+        raise Invalid([FieldError("cursor", "is not a cursor of this list")])
+    async with parts.database.read() as connection:
+        rows = await campaigns.page(connection, after, limit)
+    listed = [{**_row_json(row), "name": row.name} for row in rows]
+    return {"campaigns": listed, "next": encode_cursor(rows[-1].key) if len(rows) == limit else None}
+
+
+@router.put("/{key}", openapi_extra=takes(Campaign))
+async def put_campaign(key: CampaignKey, body: Body, parts: Parts, request: Request, response: Response) -> Json:
+    """Edits a campaign, or makes a draft of that key. What has been live gets a new version."""
+    if isinstance(body, dict):
+        body = {"key": key, **body}
+    definition = checked_definition(body)
+    if definition.key != key:
+        raise Invalid([FieldError("key", "must be the key of the path, or be left out")])
+    async with parts.database.write() as connection:
+        await _check_names(connection, definition)
+        row = await campaigns.get(connection, key, lock=True)
+        _check_match(request, row)
+        if row is None:
+            await campaigns.create(connection, definition, utc_now())
+            response.status_code = 201
+        elif row.status in ("stopped", "archived"):
+            raise Problem(409, "Conflict", f"a campaign that is {row.status} cannot be edited")
+        else:
+            if row.status != "draft":
+                _check_runnable(definition)
+            await campaigns.edit(connection, row, definition, utc_now())
+    return await _answer(parts, key, response)
+
+
+@router.get("/{key}")
+async def get_campaign(key: CampaignKey, parts: Parts, response: Response) -> Json:
+    """A campaign's newest version, with its status."""
+    return await _answer(parts, key, response)
+
+
+@router.post("/{key}/{move}")
+async def move_campaign(key: CampaignKey, move: str, parts: Parts, response: Response) -> Json:
+    """draft → live ⇄ paused → stopped → archived, by start, pause, resume, stop and archive; any other move is 409."""
+    if move not in MOVES:
+        raise Problem(404, "Not found", f"a campaign knows {', '.join(MOVES)}, not {move!r}")
+    now = utc_now()
+    async with parts.database.write() as connection:
+        row = await campaigns.get(connection, key, lock=True)
+        if row is None:
+            raise not_found("campaign", key)
+        allowed, status = MOVES[move]
+        if row.status not in allowed:
+            raise Problem(409, "Conflict", f"status: a campaign that is {row.status} cannot {move}")
+        if move == "start":
+            definition = await parts.definitions.get(connection, key, row.version, frozen=False)
+            await _check_names(connection, definition)
+            _check_runnable(definition)
+        await campaigns.set_status(connection, row, status, now)
+        if move == "resume":
+            await entries.dispatch_to_held(connection, key, now)
+        elif move == "stop":
+            await entries.stop_running(connection, key, now)
+    return await _answer(parts, key, response)
+
+
+@router.get("/{key}/statistics")
+async def get_statistics(key: CampaignKey, parts: Parts) -> Json:
+    """What happened, counted in one snapshot."""
+    async with parts.database.read() as connection:
+        row = await _row(connection, key)
+        definition = await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
+        return await campaign_statistics(connection, definition)
+
+
+@router.get("/{key}/entries")
+async def get_entries(
+    key: CampaignKey, parts: Parts, status: str | None = None, limit: Limit = 100, cursor: str | None = None
+) -> Json:
+    """The campaign's entries, in the order in which they entered."""
+    if status is not None and status not in STATUSES:
+        raise Invalid([FieldError("status", f"must be one of {', '.join(STATUSES)}")])
+    async with parts.database.read() as connection:
+        await _row(connection, key)
+        return await entries_page(connection, limit, cursor, campaign_key=key, status=status)
+
+
+async def entries_page(connection: AsyncConnection, limit: int, cursor: str | None, **where: str | None) -> Json:
+    """A page of entries."""
+    rows = await entries.page(connection, limit, _entry_cursor(cursor), **where)
+    following = encode_cursor([iso(rows[-1].entered_at), rows[-1].id]) if len(rows) == limit else None
+    return {"entries": [entry_json(row) for row in rows], "next": following}
+
+
+def _entry_cursor(cursor: str | None) -> Any:
+    value = decode_cursor(cursor)
+    if value is None:
+        return None
+    try:
+        at, entry_id = value
+        return datetime.fromisoformat(at), str(entry_id)
+    except (TypeError, ValueError):
+        raise Invalid([FieldError("cursor", "is not a cursor of this list")]) from None
+
+
+def checked_definition(raw: object) -> Campaign:
+    """A definition that stands by itself, its texts included. Raises Invalid."""
+    definition = parse_campaign(raw)
+    errors = []
+    for place, step in walk(definition.steps or []):
+        if not isinstance(step, MessageBase):
+            continue
+        for name in step.content:
+            text = getattr(step, name)
+            try:
+                check_text(text if isinstance(text, str) else "")
+            except RenderingError as error:
+                errors.append(FieldError(place_text((*place, name)), f"is not Liquid: {error}"))
+    if errors:
+        raise Invalid(errors)
+    return definition
+
+
+async def _check_names(connection: AsyncConnection, definition: Campaign) -> None:
+    """Raises Invalid where the definition names segments or templates that there are not."""
+    named = list(mentioned_segments(definition))
+    missing = await segments.missing(connection, [segment for _, segment in named])
+    errors = [FieldError(place, f"there is no segment {segment!r}") for place, segment in named if segment in missing]
+    templates = list(mentioned_templates(definition))
+    known = await campaigns.templates(connection, [template for _, _, template in templates])
+    for place, step, template in templates:
+        if template not in known:
+            errors.append(FieldError(place, f"there is no template {template!r}"))
+        elif known[template].get("channel") != step.channel:
+            errors.append(FieldError(place, f"the template {template!r} is not for {step.channel}"))
+    if errors:
+        raise Invalid(errors)
+
+
+def _check_runnable(definition: Campaign) -> None:
+    if errors := list(not_yet(definition)):
+        raise Problem(422, "Not available", "the campaign uses what this version cannot run yet", errors)
+
+
+def _check_match(request: Request, row: CampaignRow | None) -> None:
+    """RFC 9110, 13.1.1."""
+    wanted = request.headers.get("if-match")
+    if wanted is None:
+        return
+    tags = [tag.strip() for tag in wanted.split(",")]
+    if row is None or ("*" not in tags and _etag(row) not in tags):
+        raise Problem(
+            412,
+            "Precondition failed",
+            "If-Match: the campaign was changed since it was read",
+            [FieldError("If-Match", f"the campaign is at {_etag(row)}" if row else "there is no such campaign")],
+        )
+
+
+def _etag(row: CampaignRow) -> str:
+    return f'"{row.revision}"'
+
+
+async def _row(connection: AsyncConnection, key: str) -> CampaignRow:
+    row = await campaigns.get(connection, key)
+    if row is None:
+        raise not_found("campaign", key)
+    return row
+
+
+def _row_json(row: CampaignRow) -> Json:
+    return {
+        "key": row.key,
+        "status": row.status,
+        "version": row.version,
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
+    }
+
+
+async def _answer(parts: Services, key: str, response: Response) -> Json:
+    async with parts.database.read() as connection:
+        row = await _row(connection, key)
+        definition = await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
+        warnings = await _warnings(connection, definition)
+    response.headers["ETag"] = _etag(row)
+    shown = definition.to_json()
+    shown["starts_at"] = shown["starts_at"] or iso(row.created_at)
+    return {**shown, **_row_json(row), "warnings": warnings}
+
+
+async def _warnings(connection: AsyncConnection, definition: Campaign) -> list[str]:
+    found = []
+    if isinstance(definition.trigger, SegmentTrigger):
+        for segment in await segments.inactive(connection, definition.trigger.segments):
+            found.append(f"trigger.segments: the segment {segment!r} is not active, so entering it triggers nothing")
+    if definition.ends_at and definition.ends_at <= utc_now():
+        found.append(f"ends_at: {iso(definition.ends_at)} has passed, so nobody enters")
+    return found

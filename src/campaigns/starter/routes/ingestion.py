@@ -1,0 +1,104 @@
+"""The Segment HTTP tracking API."""
+
+import zlib
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.values import Json
+from campaigns.starter.http import Problem, invalid_problem, parse_json, read_body
+from campaigns.starter.services import Parts, Services
+from campaigns.starter.tracking import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_MESSAGES,
+    MAX_MESSAGE_BYTES,
+    parse_message,
+)
+
+router = APIRouter(prefix="/v1", tags=["ingestion"])
+
+_DOCUMENTED: Json = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+async def _content(request: Request, limit: int) -> Any:
+    body = await read_body(request, limit)
+    if request.headers.get("content-encoding") == "gzip":
+        body = _unzip(body, limit)
+    return parse_json(body)
+
+
+def _unzip(body: bytes, limit: int) -> bytes:
+    try:
+        plain = zlib.decompressobj(wbits=31).decompress(body, limit + 1)
+    except zlib.error:
+        raise invalid_problem(Invalid([FieldError("body", "is not gzip, as Content-Encoding says")])) from None
+    if len(plain) > limit:
+        raise Problem(413, "Too large", f"the body is over {limit} bytes", [FieldError("body", "is too large")])
+    return plain
+
+
+async def _one(request: Request, parts: Services, type_: str) -> Json:
+    message = parse_message(await _content(request, MAX_MESSAGE_BYTES), type_)
+    return await parts.intake.take(message)
+
+
+@router.post("/track", openapi_extra=_DOCUMENTED)
+async def track(request: Request, parts: Parts) -> Json:
+    """An event occurred for a customer. Answers once it is durable, with what was decided."""
+    return await _one(request, parts, "track")
+
+
+@router.post("/identify", openapi_extra=_DOCUMENTED)
+async def identify(request: Request, parts: Parts) -> Json:
+    """The traits of a customer; those that are not mentioned stay."""
+    return await _one(request, parts, "identify")
+
+
+@router.post("/page", openapi_extra=_DOCUMENTED)
+async def page(request: Request, parts: Parts) -> Json:
+    """A page was seen: the event `Page Viewed`."""
+    return await _one(request, parts, "page")
+
+
+@router.post("/screen", openapi_extra=_DOCUMENTED)
+async def screen(request: Request, parts: Parts) -> Json:
+    """A screen was seen: the event `Screen Viewed`."""
+    return await _one(request, parts, "screen")
+
+
+@router.post("/group", openapi_extra=_DOCUMENTED)
+async def group(request: Request, parts: Parts) -> Json:
+    """Accepted and kept."""
+    return await _one(request, parts, "group")
+
+
+@router.post("/alias", openapi_extra=_DOCUMENTED)
+async def alias(request: Request, parts: Parts) -> Json:
+    """Accepted and kept."""
+    return await _one(request, parts, "alias")
+
+
+@router.post("/batch", openapi_extra=_DOCUMENTED)
+async def batch(request: Request, parts: Parts) -> Json:
+    """Many messages; each stands alone, and `results` answers them in order."""
+    raw = await _content(request, MAX_BATCH_BYTES)
+    listed = raw.get("batch") if isinstance(raw, dict) else None
+    if not isinstance(listed, list):
+        raise Invalid([FieldError("batch", "must be a list of messages")])
+    if len(listed) > MAX_BATCH_MESSAGES:
+        detail = f"has more than {MAX_BATCH_MESSAGES} messages"
+        raise Problem(413, "Too large", f"batch {detail}", [FieldError("batch", detail)])
+    return {"success": True, "results": [await _result(parts, message) for message in listed]}
+
+
+async def _result(parts: Services, raw: object) -> Json:
+    try:
+        if len(orjson.dumps(raw)) > MAX_MESSAGE_BYTES:
+            raise Problem(413, "Too large", "the message is too large", [FieldError("body", "is too large")])
+        return await parts.intake.take(parse_message(raw))
+    except Invalid as error:
+        return {"success": False, "error": invalid_problem(error).to_json()}
+    except Problem as problem:
+        return {"success": False, "error": problem.to_json()}

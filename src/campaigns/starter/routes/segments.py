@@ -1,0 +1,96 @@
+"""Segments and membership by hand."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Response
+from pydantic import Field
+
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.queries import segments
+from campaigns.models.values import Id, Json, Name, Strict, iso, utc_now
+from campaigns.starter.http import Body, Limit, Problem, decode_cursor, encode_cursor, not_found, parse, takes
+from campaigns.starter.services import Parts, Services
+
+router = APIRouter(prefix="/v1/segments", tags=["segments"])
+
+SegmentKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+class SegmentChange(Strict):
+    """A segment as users define it."""
+
+    name: Name
+    active: bool = True
+    rule: Any = None
+    trigger: bool = False
+
+
+class Members(Strict):
+    """Customers to make members."""
+
+    customer_ids: list[Id] = Field(min_length=1, max_length=10_000)
+
+
+@router.put("/{key}", openapi_extra=takes(SegmentChange))
+async def put_segment(key: SegmentKey, body: Body, parts: Parts) -> Json:
+    """Makes or changes a segment."""
+    if isinstance(body, dict) and body.get("key", key) == key:
+        body = {name: value for name, value in body.items() if name != "key"}
+    change = parse(SegmentChange, body)
+    if change.rule is not None:
+        raise Problem(
+            422,
+            "Not available",
+            "rule: segments by rule are not available in this version; use members by hand",
+            [FieldError("rule", "is not available in this version; use members by hand")],
+        )
+    async with parts.database.write() as connection:
+        await segments.put(connection, key, change.name, change.active, utc_now())
+    return {"key": key, "name": change.name, "active": change.active, "rule": None}
+
+
+@router.get("/{key}")
+async def get_segment(key: SegmentKey, parts: Parts) -> Json:
+    """A segment."""
+    async with parts.database.read() as connection:
+        row = await segments.get(connection, key)
+    if row is None:
+        raise not_found("segment", key)
+    return {"key": row.key, "name": row.name, "active": row.active, "rule": None}
+
+
+@router.post("/{key}/members", openapi_extra=takes(Members))
+async def add_members(key: SegmentKey, body: Body, parts: Parts) -> Json:
+    """Makes customers members; entering triggers. Answers after deciding."""
+    members = parse(Members, body)
+    await _exists(parts, key)
+    made = await parts.intake.enter_segment(key, members.customer_ids)
+    return {"decisions": [{"customer_id": customer, **decision.to_json()} for customer, decision in made]}
+
+
+@router.delete("/{key}/members/{customer_id:path}", status_code=204)
+async def remove_member(key: SegmentKey, customer_id: str, parts: Parts) -> Response:
+    """Ends a membership."""
+    await _exists(parts, key)
+    if not await parts.intake.leave_segment(key, customer_id):
+        raise not_found("member", customer_id)
+    return Response(status_code=204)
+
+
+@router.get("/{key}/members")
+async def get_members(key: SegmentKey, parts: Parts, limit: Limit = 100, cursor: str | None = None) -> Json:
+    """The members, by id."""
+    await _exists(parts, key)
+    after = decode_cursor(cursor) or ""
+    if not isinstance(after, str):
+        raise Invalid([FieldError("cursor", "is not a cursor of this list")])
+    async with parts.database.read() as connection:
+        rows = await segments.members(connection, key, after, limit)
+    listed = [{"customer_id": row.customer_id, "entered_at": iso(row.entered_at)} for row in rows]
+    return {"members": listed, "next": encode_cursor(rows[-1].customer_id) if len(rows) == limit else None}
+
+
+async def _exists(parts: Services, key: str) -> None:
+    async with parts.database.read() as connection:
+        if await segments.get(connection, key) is None:
+            raise not_found("segment", key)

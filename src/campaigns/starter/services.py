@@ -1,0 +1,44 @@
+"""What the routes work with."""
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from campaigns.models.database import Database
+from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.settings import Settings
+from campaigns.models.signing import Signing
+from campaigns.starter.dispatch import Dispatcher
+from campaigns.starter.intake import Intake
+from campaigns.workflows.client import EntryClient
+
+
+@dataclass(frozen=True)
+class Services:
+    """One starter's parts."""
+
+    settings: Settings
+    database: Database
+    definitions: Definitions
+    signing: Signing
+    client: EntryClient
+    dispatcher: Dispatcher
+    intake: Intake
+
+
+def make_services(settings: Settings, database: Database, client: EntryClient) -> Services:
+    """The parts, put together; the dispatcher is not started."""
+    settings.require("secret_key", "api_key", "write_key")
+    definitions = Definitions()
+    signing = Signing(settings.secret_key.get_secret_value() if settings.secret_key else "")
+    dispatcher = Dispatcher(database, definitions, client)
+    intake = Intake(database, definitions, signing, dispatcher)
+    return Services(settings, database, definitions, signing, client, dispatcher, intake)
+
+
+async def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+Parts = Annotated[Services, Depends(_services)]

@@ -1,0 +1,146 @@
+"""From rows to what the API shows: statistics, entries, timelines, explanations."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from campaigns.models.campaign import Campaign
+from campaigns.models.queries import statistics
+from campaigns.models.steps import blocks
+from campaigns.models.values import Json, iso
+from campaigns.workflows.client import workflow_id
+
+STATUSES = ("running", "completed", "exited", "failed")
+MESSAGE_COUNTERS = (
+    "sent", "unknown", "delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "converted",
+)  # fmt: skip
+
+EXPLANATIONS = {
+    "entered": "The customer entered.",
+    "not_live": "The campaign was not live.",
+    "not_started": "The campaign had not started yet.",
+    "ended": "The campaign had ended.",
+    "segment_inactive": "The segment is not active, so entering it triggers nothing.",
+    "not_matching": "The trigger did not match the campaign's condition.",
+    "holdout": "The customer belongs to the campaign's holdout, which gets nothing.",
+    "erased": "The customer was erased.",
+    "duplicate": "This trigger had already been used.",
+    "already_running": "An entry of this campaign was running for the customer.",
+    "already_entered": "The campaign may be entered once, and the customer had entered before.",
+    "interval": "Too little time had passed since the customer's last entry.",
+    "frequency_cap": "The customer had got this campaign too recently, or was about to.",
+    "lower_priority": "Another campaign won the customer.",
+}
+
+
+def explain(outcome: str, winner: str | None, retry_at: datetime | None) -> str:
+    """The decision in a sentence."""
+    text = EXPLANATIONS[outcome]
+    if winner:
+        text = f"The campaign {winner!r} won the customer."
+    return f"{text} It could be entered again from {iso(retry_at)} on." if retry_at else text
+
+
+async def campaign_statistics(connection: AsyncConnection, definition: Campaign) -> Json:
+    """The statistics of the contract; the connection's snapshot makes them add up."""
+    key = definition.key
+    entries, converted = _entries(await statistics.entries(connection, key))
+    customers, held_out_converted = await statistics.holdout(connection, key)
+    return {
+        "campaign": key,
+        "entries": {"entered": sum(entries.values()), **entries, "converted": converted},
+        "holdout": {"customers": customers, "converted": held_out_converted},
+        "decisions": dict.fromkeys(EXPLANATIONS, 0) | dict(await _decisions(connection, key)),
+        "steps": _steps(
+            definition, await statistics.steps(connection, key), await statistics.messages(connection, key)
+        ),
+    }
+
+
+async def _decisions(connection: AsyncConnection, key: str) -> list[tuple[str, int]]:
+    return [(outcome, number) for outcome, number in await statistics.decisions(connection, key)]
+
+
+def _entries(rows: Sequence[Row[Any]]) -> tuple[dict[str, int], int]:
+    counted = {status: number for status, number, _ in rows}
+    return {status: counted.get(status, 0) for status in STATUSES}, sum(converted for _, _, converted in rows)
+
+
+def _steps(definition: Campaign, outcomes: Sequence[Row[Any]], messages: Sequence[Row[Any]]) -> list[Json]:
+    counters = {step.id: _empty(step.id, step.type) for step in definition.all_steps}
+    for step in definition.all_steps:
+        counters[step.id]["branches"] = {name: 0 for name, _, _ in blocks(step)}
+    for step_id, outcome, reason, number in outcomes:
+        # A step that only an older version had stands behind those of the newest.
+        step = counters.setdefault(step_id, _empty(step_id, "removed"))
+        step["entered"] += number
+        if outcome == "skipped":
+            step["skipped"][reason or "unknown"] = step["skipped"].get(reason or "unknown", 0) + number
+        else:
+            step[outcome] += number
+        if outcome == "completed" and reason:
+            step["branches"][reason] = step["branches"].get(reason, 0) + number
+    for step_id, status, number, unsubscribed, converted in messages:
+        counted = counters.setdefault(step_id, _empty(step_id, "removed"))["messages"]
+        if status in ("sent", "unknown"):
+            counted[status] += number
+        counted["unsubscribed"] += unsubscribed
+        counted["converted"] += converted
+    return list(counters.values())
+
+
+def _empty(step_id: str, type_: str) -> Json:
+    return {
+        "id": step_id,
+        "type": type_,
+        **dict.fromkeys(("entered", "waiting", "completed", "failed", "exited"), 0),
+        "skipped": {},
+        "messages": dict.fromkeys(MESSAGE_COUNTERS, 0),
+        "branches": {},
+    }
+
+
+def entry_json(row: Row[Any]) -> Json:
+    """An entry of the contract."""
+    return {
+        "id": row.id,
+        "campaign": row.campaign,
+        "version": row.version,
+        "customer_id": row.customer_id,
+        "entry_key": row.entry_key,
+        "status": row.status,
+        "ended_by": row.ended_by,
+        "entered_at": iso(row.entered_at),
+        "ended_at": iso(row.ended_at),
+        "workflow_id": workflow_id(row.id),
+    }
+
+
+def timeline_json(entry: Row[Any], steps: Sequence[Row[Any]], messages: Sequence[Row[Any]]) -> list[Json]:
+    """What happened to the entry, in order: its start, each step as it was reached and left, its end."""
+    sent = {(message.step_id, message.repetition): message for message in messages}
+    lines: list[tuple[datetime, str | None, str, str | None]] = [(entry.entered_at, None, "entered", None)]
+    for step in steps:
+        if step.ended_at is None or step.ended_at != step.entered_at:
+            detail = step.detail if step.outcome == "waiting" else None
+            lines.append((step.entered_at, step.step_id, "waiting", detail))
+        if step.outcome != "waiting":
+            message = sent.get((step.step_id, step.repetition))
+            detail = _message_detail(message) if message else step.reason or step.detail
+            lines.append((step.ended_at, step.step_id, step.outcome, detail))
+    lines.sort(key=lambda line: line[0])
+    if entry.ended_at:
+        lines.append((entry.ended_at, None, entry.status, entry.ended_by))
+    return [{"at": iso(at), "step": step, "outcome": outcome, "detail": detail} for at, step, outcome, detail in lines]
+
+
+def _message_detail(message: Row[Any]) -> str:
+    parts = [message.status]
+    if message.error:
+        parts.append(message.error)
+    if message.attempt > 1:
+        parts.append(f"after {message.attempt} attempts")
+    return ", ".join(parts)

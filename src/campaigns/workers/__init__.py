@@ -1,0 +1,1 @@
+"""Composition: settings to engine, senders, activities and task queues."""

@@ -1,0 +1,112 @@
+"""The worker process: the only place that names concrete senders, activities and tuning."""
+
+import asyncio
+import signal
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from campaigns.activities.delivery import DeliveryActivities
+from campaigns.activities.progress import ProgressActivities
+from campaigns.activities.senders.base import Sender
+from campaigns.activities.senders.smtp import SmtpSender
+from campaigns.activities.senders.twilio import TwilioSender
+from campaigns.models.database import Database
+from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.settings import Settings, SmtpServer
+from campaigns.models.signing import Signing
+from campaigns.workflows import search_attributes
+from campaigns.workflows.client import TASK_QUEUE, connect
+from campaigns.workflows.declared import DeclaredJourney
+
+WORKFLOWS = [DeclaredJourney]
+MAX_CACHED_WORKFLOWS = 5_000
+CONCURRENCY = 100
+
+log = structlog.get_logger()
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The sandbox; our own modules and their libraries pass through, which halves the cost of an entry."""
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(
+        "campaigns", "sqlalchemy", "liquid", "aiosmtplib", "aiohttp", "twilio", "phonenumbers", "email_validator",
+        "structlog", "itsdangerous", "orjson",
+    )  # fmt: skip
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+def make_senders(settings: Settings) -> dict[str, Sender]:
+    """A sender for each channel that is set up; inside a running loop."""
+    senders: dict[str, Sender] = {}
+    if settings.smtp_url:
+        settings.require("mail_from")
+        senders["email"] = SmtpSender(SmtpServer(settings.smtp_url), settings.mail_from or "")
+    if settings.twilio_account_sid:
+        settings.require("twilio_auth_token", "twilio_from")
+        token = settings.twilio_auth_token.get_secret_value() if settings.twilio_auth_token else ""
+        senders["sms"] = TwilioSender(
+            settings.twilio_account_sid, token, settings.twilio_from or "", settings.twilio_base_url
+        )
+    return senders
+
+
+def make_worker(
+    client: Client,
+    database: Database,
+    settings: Settings,
+    senders: dict[str, Sender],
+    *,
+    max_cached_workflows: int = MAX_CACHED_WORKFLOWS,
+) -> Worker:
+    """A worker of all workflows and activities on the one task queue."""
+    settings.require("secret_key")
+    signing = Signing(settings.secret_key.get_secret_value() if settings.secret_key else "")
+    definitions = Definitions()
+    delivery = DeliveryActivities(database, definitions, senders, signing, settings.base_url)
+    progress = ProgressActivities(database, definitions)
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=WORKFLOWS,
+        activities=[
+            delivery.send_message,
+            delivery.give_up_message,
+            progress.report,
+            progress.choose_branch,
+            progress.update_customer,
+            progress.end_entry,
+        ],
+        workflow_runner=workflow_runner(),
+        max_cached_workflows=max_cached_workflows,
+        max_concurrent_workflow_tasks=CONCURRENCY,
+        max_concurrent_activities=CONCURRENCY,
+        max_concurrent_local_activities=CONCURRENCY,
+        graceful_shutdown_timeout=timedelta(seconds=30),
+    )
+
+
+async def run_worker(settings: Settings) -> None:
+    """Runs until SIGINT or SIGTERM; a message on its way is waited for."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if settings.worker_metrics_port:
+        metrics = PrometheusConfig(bind_address=f"0.0.0.0:{settings.worker_metrics_port}")
+        Runtime.set_default(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
+    database = Database(settings.database_url)
+    senders = make_senders(settings)
+    for channel in {"email", "sms"} - set(senders):
+        log.warning("channel is not set up, its messages wait for a worker that has it", channel=channel)
+    client = await connect()
+    if warning := await search_attributes.register(client):
+        log.warning(warning)
+    async with make_worker(client, database, settings, senders):
+        log.info("worker is ready", task_queue=TASK_QUEUE)
+        await stop.wait()
+    for sender in senders.values():
+        await sender.close()
+    await database.close()

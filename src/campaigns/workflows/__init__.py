@@ -1,0 +1,1 @@
+"""The journey verbs, the interpreter of declared steps, and the Temporal client."""

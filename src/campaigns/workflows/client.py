@@ -1,0 +1,108 @@
+"""The Temporal client, and the one way in which entries are started and signalled."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from temporalio.api.common.v1 import Payloads, WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, SignalWorkflowExecutionRequest
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.envconfig import ClientConfig
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from campaigns.models.outline import EntryInput
+from campaigns.workflows import search_attributes
+from campaigns.workflows.declared import DeclaredJourney
+
+TASK_QUEUE = "campaigns"
+
+
+async def connect() -> Client:
+    """A client by Temporal's own settings (environment, profiles)."""
+    return await Client.connect(
+        **{"target_host": "localhost:7233", **ClientConfig.load_client_connect_config()},
+        data_converter=pydantic_data_converter,
+    )
+
+
+def workflow_id(entry_id: str) -> str:
+    """The id of an entry's workflow."""
+    return f"entry-{entry_id}"
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A signal with the id by which doubles of it are known."""
+
+    name: str
+    request_id: str
+    argument: Any = None
+
+
+class EntryClient:
+    """Starts, signals and deletes the workflows of entries. Doing any of it twice is harmless."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    async def start(self, entry: EntryInput, signal: Signal | None = None) -> bool:
+        """Starts the entry's workflow, with a first signal if one came before it; False where it was started before."""
+        extra: dict[str, Any] = {}
+        if signal:
+            arguments = [] if signal.argument is None else [signal.argument]
+            extra = {"start_signal": signal.name, "start_signal_args": arguments}
+        try:
+            await self.client.start_workflow(
+                DeclaredJourney.run,
+                entry,
+                id=workflow_id(entry.entry_id),
+                task_queue=TASK_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if signal else WorkflowIDConflictPolicy.FAIL,
+                search_attributes=search_attributes.of_entry(entry),
+                static_summary=_summary(entry),
+                **extra,
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
+    async def signal(self, entry_id: str, signal: Signal) -> bool:
+        """Signals the entry once by the signal's request id; False where no such workflow runs."""
+        arguments = [] if signal.argument is None else [signal.argument]
+        payloads = await self.client.data_converter.encode(arguments)
+        request = SignalWorkflowExecutionRequest(
+            namespace=self.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id(entry_id)),
+            signal_name=signal.name,
+            input=Payloads(payloads=payloads),
+            identity=self.client.identity,
+            request_id=str(uuid.uuid5(uuid.NAMESPACE_OID, signal.request_id)),
+        )
+        try:
+            await self.client.workflow_service.signal_workflow_execution(request)
+        except RPCError as error:
+            if error.status == RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def delete(self, entry_id: str) -> None:
+        """Ends the execution if it runs, and deletes it with its history."""
+        request = DeleteWorkflowExecutionRequest(
+            namespace=self.client.namespace,
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id(entry_id)),
+        )
+        try:
+            await self.client.workflow_service.delete_workflow_execution(request)
+        except RPCError as error:
+            if error.status != RPCStatusCode.NOT_FOUND:
+                raise
+
+
+def _summary(entry: EntryInput) -> str:
+    """Campaign and customer, within Temporal's 400 bytes."""
+    return f"{entry.campaign}: {entry.customer_id}".encode()[:390].decode(errors="ignore")
