@@ -13,6 +13,7 @@ class StepReport:
 
     step: str
     outcome: str
+    position: int
     entered_at: datetime
     ended_at: datetime | None = None
     reason: str | None = None
@@ -36,8 +37,17 @@ class StepTask:
 
     entry: EntryRef
     step: str
+    position: int
     entered_at: datetime
     repetition: int = 1
+
+    def report(
+        self, outcome: str, ended_at: datetime | None = None, reason: str | None = None, detail: str | None = None
+    ) -> StepReport:
+        """What became of this passage."""
+        return StepReport(
+            self.step, outcome, self.position, self.entered_at, ended_at, reason, detail, self.repetition
+        )
 
 
 @dataclass(frozen=True)
@@ -55,4 +65,3 @@ class EndTask:
     entry: EntryRef
     status: str
     ended_by: str
-    at: datetime

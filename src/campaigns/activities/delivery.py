@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -92,7 +92,7 @@ class DeliveryActivities:
             return result
 
     async def _prepare(
-        self, connection: AsyncConnection, task: StepTask, earlier: MessageRow | None
+        self, connection: Connection, task: StepTask, earlier: MessageRow | None
     ) -> _Ready | SendResult:
         """The message, or the first of the reasons against it, in the order that the product promises."""
         if earlier and earlier.status in _STEP_OUTCOME:
@@ -131,7 +131,7 @@ class DeliveryActivities:
         return _Ready(outgoing, step, recipient.campaign)
 
     async def _consent_against(
-        self, connection: AsyncConnection, recipient: Recipient, step: MessageBase
+        self, connection: Connection, recipient: Recipient, step: MessageBase
     ) -> str | None:
         if step.category == "transactional" or recipient.customer_id is None:
             return None
@@ -244,7 +244,7 @@ class DeliveryActivities:
             await self._report(connection, task, result, now)
         return result
 
-    async def _hold(self, connection: AsyncConnection, task: StepTask, result: SendResult, now: datetime) -> SendResult:
+    async def _hold(self, connection: Connection, task: StepTask, result: SendResult, now: datetime) -> SendResult:
         # The campaign's row is locked against a `resume` that would not see the mark; if it came first, try again.
         if await campaigns.status_locked(connection, task.entry.campaign) != "paused":
             return SendResult("retry", "the campaign has just gone on")
@@ -255,7 +255,7 @@ class DeliveryActivities:
 
     async def _report(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         task: StepTask,
         result: SendResult,
         now: datetime,
@@ -263,20 +263,17 @@ class DeliveryActivities:
         with_reports: bool = True,
     ) -> None:
         outcome = _STEP_OUTCOME[result.status]
-        report = StepReport(
-            task.step,
+        report = task.report(
             outcome,
-            task.entered_at,
             now,
-            reason=_short(result.reason) if outcome in ("skipped", "failed") else None,
-            detail=result.status if outcome == "completed" else result.reason,
-            repetition=task.repetition,
+            _short(result.reason) if outcome in ("skipped", "failed") else None,
+            result.status if outcome == "completed" else result.reason,
         )
         await write_reports(connection, task.entry, [*(task.entry.reports if with_reports else []), report])
 
 
 def _waiting(task: StepTask, detail: str | None) -> StepReport:
-    return StepReport(task.step, "waiting", task.entered_at, detail=detail, repetition=task.repetition)
+    return task.report("waiting", detail=detail)
 
 
 def _short(reason: str | None) -> str | None:

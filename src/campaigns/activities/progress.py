@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 from temporalio import activity
 
 from campaigns.activities.contract import EndTask, EntryRef, StepReport, StepTask
@@ -17,7 +17,7 @@ from campaigns.models.steps import OTHERWISE, Branch, Update
 from campaigns.models.values import Json, utc_now
 
 
-async def write_reports(connection: AsyncConnection, entry: EntryRef, reports: Iterable[StepReport]) -> None:
+async def write_reports(connection: Connection, entry: EntryRef, reports: Iterable[StepReport]) -> None:
     """Writes outcomes of an entry's steps."""
     for report in reports:
         await messages.put_step(connection, step_row(entry, report))
@@ -31,6 +31,7 @@ def step_row(entry: EntryRef, report: StepReport) -> dict[str, Any]:
         "version": entry.version,
         "step_id": report.step,
         "repetition": report.repetition,
+        "position": report.position,
         "outcome": report.outcome,
         "reason": report.reason,
         "detail": report.detail,
@@ -58,22 +59,20 @@ class ProgressActivities:
         async with self._database.write() as connection:
             branch = await self._branch(connection, task)
             way = await self._first_that_holds(connection, task.entry.entry_id, branch)
-            chosen = StepReport(
-                task.step, "completed", task.entered_at, utc_now(), reason=way, repetition=task.repetition
-            )
+            chosen = task.report("completed", utc_now(), reason=way)
             await write_reports(connection, task.entry, [*task.entry.reports, chosen])
         return way
 
-    async def _branch(self, connection: AsyncConnection, task: StepTask) -> Branch:
+    async def _branch(self, connection: Connection, task: StepTask) -> Branch:
         step = (await self._definition(connection, task)).steps_by_id[task.step]
         if not isinstance(step, Branch):
             raise TypeError(f"{task.step} is not a branch")
         return step
 
-    async def _definition(self, connection: AsyncConnection, task: StepTask) -> Campaign:
+    async def _definition(self, connection: Connection, task: StepTask) -> Campaign:
         return await self._definitions.get(connection, task.entry.campaign, task.entry.version)
 
-    async def _first_that_holds(self, connection: AsyncConnection, entry_id: str, branch: Branch) -> str:
+    async def _first_that_holds(self, connection: Connection, entry_id: str, branch: Branch) -> str:
         facts = await entry_facts(connection, entry_id, branch)
         return next((case.name for case in branch.branches if holds(case.when, facts)), OTHERWISE)
 
@@ -94,7 +93,7 @@ class ProgressActivities:
                     merged = {**attributes, **step.attributes}
                     await customers.write_attributes(connection, recipient.customer_id, merged, now)
             reason = None if outcome == "completed" else "erased"
-            done = StepReport(task.step, outcome, task.entered_at, now, reason=reason, repetition=task.repetition)
+            done = task.report(outcome, now, reason)
             await write_reports(connection, task.entry, [*task.entry.reports, done])
 
     @activity.defn(name="end_entry")
@@ -102,10 +101,10 @@ class ProgressActivities:
         """Ends the entry; one that was ended already stays as it is."""
         async with self._database.write() as connection:
             await write_reports(connection, task.entry, task.entry.reports)
-            await entries.end(connection, task.entry.entry_id, task.status, EndedBy(task.ended_by), task.at)
+            await entries.end(connection, task.entry.entry_id, task.status, EndedBy(task.ended_by), utc_now())
 
 
-async def entry_facts(connection: AsyncConnection, entry_id: str, branch: Branch) -> Facts:
+async def entry_facts(connection: Connection, entry_id: str, branch: Branch) -> Facts:
     """What the branch's conditions ask about the entry's customer, as it is now."""
     wanted = needs(case.when for case in branch.branches)
     recipient = await messages.recipient(connection, entry_id)

@@ -11,7 +11,7 @@ import orjson
 from rich.console import Console
 from rich.progress import Progress
 
-from campaigns.models.database import Database
+from campaigns.models.database import Database, open_database
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import customers, events
 from campaigns.models.values import Json, utc_now
@@ -29,7 +29,7 @@ class BadRow(Exception):
 
 async def import_file(url: str, file: Path, kind: Kind, console: Console) -> int:
     """Imports the file; every bad row is printed with its line and reason, and all others are taken. 1 if any was bad."""
-    database = Database(url)
+    database = open_database(url)
     taken = bad = 0
     try:
         with Progress(console=console, transient=True) as progress:

@@ -152,7 +152,7 @@ class Stack:
             self.urls["Temporal web UI"] = f"http://127.0.0.1:{ports['web_ui']}"
 
     def _environment(self, keys: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, str]:
-        wanted = int(self._given.get("CAMPAIGNS_PORT") or 8000)
+        wanted = int(self._given.get("CAMPAIGNS_PORT", "8000"))
         port = wanted if wanted and _is_free(wanted) else _free_port(0)
         if wanted and port != wanted:
             raise SystemExit(f"campaigns: port {wanted} is in use; please set CAMPAIGNS_PORT to another one")

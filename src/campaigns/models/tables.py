@@ -258,6 +258,8 @@ class StepOutcome(Table):
     entry_id: Mapped[str] = mapped_column(String(64), ForeignKey("entry.id"), primary_key=True)
     step_id: Mapped[str] = mapped_column(primary_key=True)
     repetition: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int]
+    """Counts the steps that the entry has come to."""
     campaign_key: Mapped[str] = mapped_column(String(64))
     version: Mapped[int]
     outcome: Mapped[str] = mapped_column(String(16))

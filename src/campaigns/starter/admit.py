@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.campaign import Campaign, EventTrigger, Interval, SegmentTrigger
 from campaigns.models.conditions import Facts, holds, needs, value_at
@@ -42,7 +42,7 @@ class _Listening:
 
 
 async def admit(
-    connection: AsyncConnection, definitions: Definitions, person: Person, trigger: Trigger
+    connection: Connection, definitions: Definitions, person: Person, trigger: Trigger
 ) -> tuple[list[Decision], list[DispatchRow]]:
     """Decides about one trigger; writes decisions, entries, and what they owe to Temporal."""
     rows = await campaigns.triggered_by(connection, trigger.type, [trigger.name])
@@ -68,7 +68,7 @@ async def admit(
 
 
 async def _listening(
-    connection: AsyncConnection, definitions: Definitions, row: CampaignRow, trigger: Trigger
+    connection: Connection, definitions: Definitions, row: CampaignRow, trigger: Trigger
 ) -> _Listening:
     if row.status == "draft":
         return _Listening(row, None, None)
@@ -84,7 +84,7 @@ def _entry_key(definition: Campaign, trigger: Trigger) -> str | None:
 
 
 async def _candidates(
-    connection: AsyncConnection, person: Person, trigger: Trigger, listening: Sequence[_Listening]
+    connection: Connection, person: Person, trigger: Trigger, listening: Sequence[_Listening]
 ) -> list[Candidate]:
     live = [one.definition for one in listening if one.definition and one.row.status == "live"]
     facts = await _facts(connection, person, trigger, live)
@@ -97,7 +97,7 @@ async def _candidates(
 
 
 async def _facts(
-    connection: AsyncConnection, person: Person, trigger: Trigger, definitions: Iterable[Campaign]
+    connection: Connection, person: Person, trigger: Trigger, definitions: Iterable[Campaign]
 ) -> Facts:
     """What the triggers' conditions ask about; the customer's events include the one at hand."""
     wanted = needs(one.trigger.where for one in definitions if isinstance(one.trigger, EventTrigger))
@@ -165,7 +165,7 @@ def _rivals(listening: Sequence[_Listening], person: Person) -> list[Rival]:
     ]
 
 
-async def _preempt(connection: AsyncConnection, entry_ids: list[str], now: datetime) -> list[DispatchRow]:
+async def _preempt(connection: Connection, entry_ids: list[str], now: datetime) -> list[DispatchRow]:
     owed = []
     for entry_id in entry_ids:
         await entries.request_exit(connection, entry_id, EndedBy.PREEMPTED)

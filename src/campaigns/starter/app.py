@@ -9,7 +9,7 @@ import structlog
 import uvicorn
 from fastapi import Depends, FastAPI
 
-from campaigns.models.database import Database
+from campaigns.models.database import open_database
 from campaigns.models.settings import Settings
 from campaigns.starter.http import ingestion_key, install_problem_handlers, management_key
 from campaigns.starter.routes import campaigns, customers, entries, ingestion, segments, system, templates
@@ -50,7 +50,7 @@ class _Server(uvicorn.Server):
 
 async def run_starter(settings: Settings) -> None:
     """Serves until SIGINT or SIGTERM."""
-    database = Database(settings.database_url)
+    database = open_database(settings.database_url)
     client = await connect()
     if warning := await search_attributes.register(client):
         log.warning(warning)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.campaign import GOAL, Campaign, SegmentTrigger
 from campaigns.models.conditions import Facts, holds, needs
@@ -136,7 +136,7 @@ class Intake:
         self._dispatcher.dispatch(owed)
         return True
 
-    async def _person(self, connection: AsyncConnection, customer_id: str | None, *, creates: bool) -> Person | None:
+    async def _person(self, connection: Connection, customer_id: str | None, *, creates: bool) -> Person | None:
         """The customer, locked. An event makes an unknown customer, but never one who was erased."""
         if customer_id is None:
             return None
@@ -152,7 +152,7 @@ class Intake:
         # The time of the decision is read under the lock, so that decisions about a customer have an order.
         return Person(customer_id, attributes, False, utc_now(), running)
 
-    async def _merge(self, connection: AsyncConnection, person: Person, traits: Json) -> None:
+    async def _merge(self, connection: Connection, person: Person, traits: Json) -> None:
         merged = {name: value for name, value in {**person.attributes, **traits}.items() if value is not None}
         merged.pop("id", None)
         if merged != person.attributes:
@@ -160,7 +160,7 @@ class Intake:
             person.attributes = merged
 
     async def _event(
-        self, connection: AsyncConnection, person: Person, message: TrackingMessage, received: datetime
+        self, connection: Connection, person: Person, message: TrackingMessage, received: datetime
     ) -> _Outcome:
         """Signals and conversions first, for an entry's trigger is never one of its own events; then admission."""
         trigger = Trigger(message.message_id, "event", message.event_name or "", received, message.properties)
@@ -179,7 +179,7 @@ class Intake:
         return outcome
 
     async def _heard(
-        self, connection: AsyncConnection, person: Person, entry: RunningEntry, trigger: Trigger
+        self, connection: Connection, person: Person, entry: RunningEntry, trigger: Trigger
     ) -> list[DispatchRow]:
         """What a running entry makes of the event: a conversion, an exit, or a signal with what it matches."""
         definition = await self._definitions.get(connection, entry.campaign, entry.version)
@@ -204,7 +204,7 @@ class Intake:
 
     async def _facts(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         person: Person,
         entry_id: str | None,
         entry_trigger: Json,
@@ -222,7 +222,7 @@ class Intake:
             steps=await messages.statuses(connection, entry_id, wanted.steps) if entry_id else {},
         )
 
-    async def _convert_others(self, connection: AsyncConnection, person: Person, trigger: Trigger) -> None:
+    async def _convert_others(self, connection: Connection, person: Person, trigger: Trigger) -> None:
         """Conversions after an entry has ended, and of customers who were left out to compare with."""
         rows = await campaigns.triggered_by(connection, "goal", [trigger.name])
         goals = {

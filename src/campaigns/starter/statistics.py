@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.campaign import Campaign
 from campaigns.models.queries import statistics
@@ -44,7 +44,7 @@ def explain(outcome: str, winner: str | None, retry_at: datetime | None) -> str:
     return f"{text} It could be entered again from {iso(retry_at)} on." if retry_at else text
 
 
-async def campaign_statistics(connection: AsyncConnection, definition: Campaign) -> Json:
+async def campaign_statistics(connection: Connection, definition: Campaign) -> Json:
     """The statistics of the contract; the connection's snapshot makes them add up."""
     key = definition.key
     entries, converted = _entries(await statistics.entries(connection, key))
@@ -60,7 +60,7 @@ async def campaign_statistics(connection: AsyncConnection, definition: Campaign)
     }
 
 
-async def _decisions(connection: AsyncConnection, key: str) -> list[tuple[str, int]]:
+async def _decisions(connection: Connection, key: str) -> list[tuple[str, int]]:
     return [(outcome, number) for outcome, number in await statistics.decisions(connection, key)]
 
 
@@ -122,19 +122,25 @@ def entry_json(row: Row[Any]) -> Json:
 def timeline_json(entry: Row[Any], steps: Sequence[Row[Any]], messages: Sequence[Row[Any]]) -> list[Json]:
     """What happened to the entry, in order: its start, each step as it was reached and left, its end."""
     sent = {(message.step_id, message.repetition): message for message in messages}
-    lines: list[tuple[datetime, str | None, str, str | None]] = [(entry.entered_at, None, "entered", None)]
+    lines: list[Json] = []
+    _append(lines, entry.entered_at, None, "entered", None)
     for step in steps:
-        if step.ended_at is None or step.ended_at != step.entered_at:
+        if step.ended_at != step.entered_at:
             detail = step.detail if step.outcome == "waiting" else None
-            lines.append((step.entered_at, step.step_id, "waiting", detail))
-        if step.outcome != "waiting":
+            _append(lines, step.entered_at, step.step_id, "waiting", detail)
+        if step.ended_at is not None:
             message = sent.get((step.step_id, step.repetition))
             detail = _message_detail(message) if message else step.reason or step.detail
-            lines.append((step.ended_at, step.step_id, step.outcome, detail))
-    lines.sort(key=lambda line: line[0])
+            _append(lines, step.ended_at, step.step_id, step.outcome, detail)
     if entry.ended_at:
-        lines.append((entry.ended_at, None, entry.status, entry.ended_by))
-    return [{"at": iso(at), "step": step, "outcome": outcome, "detail": detail} for at, step, outcome, detail in lines]
+        _append(lines, entry.ended_at, None, entry.status, entry.ended_by)
+    return [{**line, "at": iso(line["at"])} for line in lines]
+
+
+def _append(lines: list[Json], at: datetime, step: str | None, outcome: str, detail: str | None) -> None:
+    # A workflow's clock stands still while it works, so it may lag some milliseconds behind its activities'.
+    shown = max(at, lines[-1]["at"]) if lines else at
+    lines.append({"at": shown, "step": step, "outcome": outcome, "detail": detail})
 
 
 def _message_detail(message: Row[Any]) -> str:

@@ -15,7 +15,7 @@ from campaigns.activities.progress import ProgressActivities
 from campaigns.activities.senders.base import Sender
 from campaigns.activities.senders.smtp import SmtpSender
 from campaigns.activities.senders.twilio import TwilioSender
-from campaigns.models.database import Database
+from campaigns.models.database import Database, open_database
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.settings import Settings, SmtpServer
 from campaigns.models.signing import Signing
@@ -25,7 +25,7 @@ from campaigns.workflows.declared import DeclaredJourney
 
 WORKFLOWS = [DeclaredJourney]
 MAX_CACHED_WORKFLOWS = 5_000
-CONCURRENCY = 100
+CONCURRENCY = 30
 
 log = structlog.get_logger()
 
@@ -97,7 +97,7 @@ async def run_worker(settings: Settings) -> None:
     if settings.worker_metrics_port:
         metrics = PrometheusConfig(bind_address=f"0.0.0.0:{settings.worker_metrics_port}")
         Runtime.set_default(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
-    database = Database(settings.database_url)
+    database = open_database(settings.database_url)
     senders = make_senders(settings)
     for channel in {"email", "sms"} - set(senders):
         log.warning("channel is not set up, its messages wait for a worker that has it", channel=channel)

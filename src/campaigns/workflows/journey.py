@@ -68,6 +68,7 @@ class Journey:
         self._skips = 0
         self._resumes = 0
         self._busy = False
+        self._position = 0
 
     @workflow.signal(name="event", description="An event of the customer's that this entry listens for.")
     def on_event(self, event: EventSignal) -> None:
@@ -141,17 +142,17 @@ class Journey:
         """The name of the way to go, as the customer is now."""
         entered_at = self._enter()
         choose = ProgressActivities.choose_branch
-        return str(await self._act(step, choose, StepTask(self._ref(), step, entered_at)))
+        return str(await self._act(step, choose, StepTask(self._ref(), step, self._position, entered_at)))
 
     async def update(self, step: str) -> None:
         """Writes the step's attributes to the customer."""
         entered_at = self._enter()
-        await self._act(step, ProgressActivities.update_customer, StepTask(self._ref(), step, entered_at))
+        await self._act(step, ProgressActivities.update_customer, StepTask(self._ref(), step, self._position, entered_at))
 
     def exit(self, step: str, reason: str | None) -> None:
         """Ends the entry here."""
         now = self._enter()
-        self._reports.append(StepReport(step, "exited", now, now, detail=reason))
+        self._reports.append(StepReport(step, "exited", self._position, now, now, detail=reason))
         raise EntryEnded(EndedBy.EXIT_STEP)
 
     # How an entry runs.
@@ -160,7 +161,7 @@ class Journey:
         """Runs the story to its end or to an exit, whichever comes first, and writes down how it ended."""
         workflow.set_current_details("beginning")
         status, ended_by = await self._until_ended(story)
-        task = EndTask(self._ref(), status, ended_by.value, workflow.now())
+        task = EndTask(self._ref(), status, ended_by.value)
         await self._act("end", ProgressActivities.end_entry, task)
         workflow.set_current_details(f"{status}: {ended_by.value}")
         return f"{status}: {ended_by.value}"
@@ -194,11 +195,12 @@ class Journey:
         """A step begins now, unless the entry is to end."""
         if self._exit is not None:
             raise EntryEnded(self._exit)
+        self._position += 1
         return workflow.now()
 
     async def _send(self, step: str, entered_at: datetime) -> SendResult:
         """One local try, then the normal activity, which retries for a day."""
-        task = StepTask(self._ref(), step, entered_at)
+        task = StepTask(self._ref(), step, self._position, entered_at)
         self._busy = True
         try:
             result = await workflow.execute_local_activity_method(
@@ -236,7 +238,7 @@ class Journey:
     async def _rest(self, step: str, details: str, detail: str) -> None:
         """Before a long wait: what it waits for is written where operators look."""
         workflow.set_current_details(details)
-        self._reports.append(StepReport(step, "waiting", workflow.now(), detail=detail))
+        self._reports.append(StepReport(step, "waiting", self._position, workflow.now(), detail=detail))
         await self._act(step, ProgressActivities.report, self._ref())
 
     async def _sleep(self, step: str, duration: timedelta, happened: Callable[[], bool]) -> None:
@@ -260,7 +262,7 @@ class Journey:
         return any(_match(event, step, names, since) for event in self._events)
 
     def _completed(self, step: str, entered_at: datetime, reason: str | None = None) -> None:
-        self._reports.append(StepReport(step, "completed", entered_at, workflow.now(), reason=reason))
+        self._reports.append(StepReport(step, "completed", self._position, entered_at, workflow.now(), reason=reason))
 
     def _ref(self) -> EntryRef:
         """The entry, with the outcomes that have come together: they travel with the call that this is for."""

@@ -6,7 +6,7 @@ from typing import Literal
 from alembic import context
 from sqlalchemy import Connection, text
 
-from campaigns.models.database import Database
+from campaigns.models.database import open_database
 from campaigns.models.tables import Table, UtcTime
 
 
@@ -30,7 +30,7 @@ def _run(connection: Connection) -> None:
 
 
 async def _main() -> None:
-    database = Database(context.config.attributes["url"])
+    database = open_database(context.config.attributes["url"])
     async with database.write() as connection:
         await connection.run_sync(_run)
     await database.close()

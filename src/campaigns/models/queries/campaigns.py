@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Row, Select, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.campaign import Campaign as Definition
 from campaigns.models.campaign import SegmentTrigger
@@ -34,7 +34,7 @@ class Definitions:
         self._kept: OrderedDict[tuple[str, int], Definition] = OrderedDict()
         self._size = size
 
-    async def get(self, connection: AsyncConnection, key: str, version: int, *, frozen: bool = True) -> Definition:
+    async def get(self, connection: Connection, key: str, version: int, *, frozen: bool = True) -> Definition:
         """The definition; raises LookupError where there is no such version."""
         known = self._kept.get((key, version))
         if known is not None and frozen:
@@ -61,26 +61,26 @@ def _rows() -> Select[Any]:
     )  # fmt: skip
 
 
-async def get(connection: AsyncConnection, key: str, *, lock: bool = False) -> CampaignRow | None:
+async def get(connection: Connection, key: str, *, lock: bool = False) -> CampaignRow | None:
     """The campaign, locked against changes of its status if so asked."""
     statement = _rows().where(Campaign.key == key)
     row = (await connection.execute(statement.with_for_update() if lock else statement)).one_or_none()
     return CampaignRow(*row) if row else None
 
 
-async def status_locked(connection: AsyncConnection, key: str) -> str | None:
+async def status_locked(connection: Connection, key: str) -> str | None:
     """The status, which cannot change before the transaction's end."""
     statement = select(Campaign.status).where(Campaign.key == key).with_for_update(read=True)
     return (await connection.execute(statement)).scalar_one_or_none()
 
 
-async def page(connection: AsyncConnection, after: str, limit: int) -> list[CampaignRow]:
+async def page(connection: Connection, after: str, limit: int) -> list[CampaignRow]:
     """Campaigns by key."""
     statement = _rows().where(Campaign.key > after).order_by(Campaign.key).limit(limit)
     return [CampaignRow(*row) for row in await connection.execute(statement)]
 
 
-async def create(connection: AsyncConnection, definition: Definition, now: datetime) -> bool:
+async def create(connection: Connection, definition: Definition, now: datetime) -> bool:
     """Whether the campaign was made: False where the key is taken."""
     statement = insert(connection, Campaign).values(
         key=definition.key, name=definition.name, status="draft", version=1, revision=1, created_at=now, updated_at=now
@@ -91,7 +91,7 @@ async def create(connection: AsyncConnection, definition: Definition, now: datet
     return True
 
 
-async def edit(connection: AsyncConnection, row: CampaignRow, definition: Definition, now: datetime) -> CampaignRow:
+async def edit(connection: Connection, row: CampaignRow, definition: Definition, now: datetime) -> CampaignRow:
     """A draft is overwritten, anything later gets a new version. The row must be locked."""
     version = row.version if row.status == "draft" else row.version + 1
     changed = row._replace(name=definition.name, version=version, revision=row.revision + 1, updated_at=now)
@@ -104,7 +104,7 @@ async def edit(connection: AsyncConnection, row: CampaignRow, definition: Defini
     return changed
 
 
-async def set_status(connection: AsyncConnection, row: CampaignRow, status: str, now: datetime) -> CampaignRow:
+async def set_status(connection: Connection, row: CampaignRow, status: str, now: datetime) -> CampaignRow:
     """Moves the campaign on; the row must be locked."""
     changed = row._replace(status=status, revision=row.revision + 1, updated_at=now)
     await connection.execute(
@@ -113,7 +113,7 @@ async def set_status(connection: AsyncConnection, row: CampaignRow, status: str,
     return changed
 
 
-async def _write_version(connection: AsyncConnection, definition: Definition, version: int, now: datetime) -> None:
+async def _write_version(connection: Connection, definition: Definition, version: int, now: datetime) -> None:
     key, content = definition.key, definition.to_json()
     statement = insert(connection, CampaignVersion).values(
         campaign_key=key, version=version, definition=content, created_at=now
@@ -132,7 +132,7 @@ async def _write_version(connection: AsyncConnection, definition: Definition, ve
 
 
 async def triggered_by(
-    connection: AsyncConnection, type_: Literal["event", "segment", "goal"], names: Iterable[str]
+    connection: Connection, type_: Literal["event", "segment", "goal"], names: Iterable[str]
 ) -> list[CampaignRow]:
     """The campaigns of every status that one of the names triggers, or is the goal of, in a stable order."""
     keys = select(CampaignTrigger.campaign_key)
@@ -141,7 +141,7 @@ async def triggered_by(
     return [CampaignRow(*row) for row in rows]
 
 
-async def put_template(connection: AsyncConnection, key: str, content: Json, now: datetime) -> None:
+async def put_template(connection: Connection, key: str, content: Json, now: datetime) -> None:
     """Makes or changes a template."""
     statement = insert(connection, Template).values(key=key, content=content, created_at=now, updated_at=now)
     await connection.execute(
@@ -149,12 +149,12 @@ async def put_template(connection: AsyncConnection, key: str, content: Json, now
     )
 
 
-async def template(connection: AsyncConnection, key: str) -> Json | None:
+async def template(connection: Connection, key: str) -> Json | None:
     """A template's content."""
     return (await connection.execute(select(Template.content).where(Template.key == key))).scalar_one_or_none()
 
 
-async def templates(connection: AsyncConnection, keys: Iterable[str]) -> dict[str, Json]:
+async def templates(connection: Connection, keys: Iterable[str]) -> dict[str, Json]:
     """The content of those of the templates that exist."""
     rows: Sequence[Row[tuple[str, Json]]] = (
         await connection.execute(select(Template.key, Template.content).where(Template.key.in_(set(keys))))

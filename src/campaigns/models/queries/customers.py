@@ -4,20 +4,20 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Row, delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Consent, Customer, Erasure, Event, Holdout, SegmentMember, Suppression
 from campaigns.models.values import Json
 
 
-async def lock(connection: AsyncConnection, customer_id: str) -> Json | None:
+async def lock(connection: Connection, customer_id: str) -> Json | None:
     """The customer's attributes, locked until the transaction's end; None where there is no such customer."""
     statement = select(Customer.attributes).where(Customer.id == customer_id).with_for_update()
     return (await connection.execute(statement)).scalar_one_or_none()
 
 
-async def lock_or_create(connection: AsyncConnection, customer_id: str, now: datetime) -> Json:
+async def lock_or_create(connection: Connection, customer_id: str, now: datetime) -> Json:
     """The customer's attributes, locked; a customer who is not known yet is made, with none."""
     attributes = await lock(connection, customer_id)
     if attributes is None:
@@ -27,7 +27,7 @@ async def lock_or_create(connection: AsyncConnection, customer_id: str, now: dat
     return attributes or {}
 
 
-async def create_missing(connection: AsyncConnection, customer_ids: Iterable[str | None], now: datetime) -> None:
+async def create_missing(connection: Connection, customer_ids: Iterable[str | None], now: datetime) -> None:
     """Makes those of the customers who are not known yet, with no attributes."""
     rows = [
         {"id": customer_id, "attributes": {}, "created_at": now, "updated_at": now}
@@ -37,13 +37,13 @@ async def create_missing(connection: AsyncConnection, customer_ids: Iterable[str
         await connection.execute(insert(connection, Customer).values(rows).on_conflict_do_nothing())
 
 
-async def get(connection: AsyncConnection, customer_id: str) -> Json | None:
+async def get(connection: Connection, customer_id: str) -> Json | None:
     """The customer's attributes."""
     statement = select(Customer.attributes).where(Customer.id == customer_id)
     return (await connection.execute(statement)).scalar_one_or_none()
 
 
-async def missing(connection: AsyncConnection, customer_ids: Sequence[str]) -> set[str]:
+async def missing(connection: Connection, customer_ids: Sequence[str]) -> set[str]:
     """Those of the ids that are no customer's."""
     known: set[str] = set()
     for start in range(0, len(customer_ids), 500):
@@ -52,14 +52,14 @@ async def missing(connection: AsyncConnection, customer_ids: Sequence[str]) -> s
     return set(customer_ids) - known
 
 
-async def write_attributes(connection: AsyncConnection, customer_id: str, attributes: Json, now: datetime) -> None:
+async def write_attributes(connection: Connection, customer_id: str, attributes: Json, now: datetime) -> None:
     """Sets all attributes of an existing customer."""
     statement = update(Customer).where(Customer.id == customer_id)
     await connection.execute(statement.values(attributes=attributes, updated_at=now))
 
 
 async def put_consent(
-    connection: AsyncConnection, customer_id: str, channel: str, topic: str, status: str, source: str, now: datetime
+    connection: Connection, customer_id: str, channel: str, topic: str, status: str, source: str, now: datetime
 ) -> None:
     """Records what the customer said last about the channel or topic."""
     said = {"status": status, "source": source, "at": now}
@@ -69,14 +69,14 @@ async def put_consent(
     )
 
 
-async def consents(connection: AsyncConnection, customer_id: str) -> Sequence[Row[tuple[str, str, str, str, datetime]]]:
+async def consents(connection: Connection, customer_id: str) -> Sequence[Row[tuple[str, str, str, str, datetime]]]:
     """What the customer has said: channel, topic, status, source, at."""
     statement = select(Consent.channel, Consent.topic, Consent.status, Consent.source, Consent.at)
     statement = statement.where(Consent.customer_id == customer_id).order_by(Consent.channel, Consent.topic)
     return (await connection.execute(statement)).all()
 
 
-async def is_unsubscribed(connection: AsyncConnection, customer_id: str, channel: str) -> bool:
+async def is_unsubscribed(connection: Connection, customer_id: str, channel: str) -> bool:
     """Whether the customer has unsubscribed from the whole channel."""
     statement = select(Consent.status).where(
         Consent.customer_id == customer_id, Consent.channel == channel, Consent.topic == ""
@@ -84,7 +84,7 @@ async def is_unsubscribed(connection: AsyncConnection, customer_id: str, channel
     return (await connection.execute(statement)).scalar_one_or_none() == "unsubscribed"
 
 
-async def is_suppressed(connection: AsyncConnection, channel: str, address_hash: str) -> bool:
+async def is_suppressed(connection: Connection, channel: str, address_hash: str) -> bool:
     """Whether the address gets nothing more on the channel."""
     statement = select(Suppression.reason).where(
         Suppression.channel == channel, Suppression.address_hash == address_hash
@@ -92,24 +92,24 @@ async def is_suppressed(connection: AsyncConnection, channel: str, address_hash:
     return (await connection.execute(statement)).scalar_one_or_none() is not None
 
 
-async def suppress(connection: AsyncConnection, channel: str, address_hash: str, reason: str, now: datetime) -> None:
+async def suppress(connection: Connection, channel: str, address_hash: str, reason: str, now: datetime) -> None:
     """Suppresses the address; the first reason stays."""
     row = {"channel": channel, "address_hash": address_hash, "reason": reason, "at": now}
     await connection.execute(insert(connection, Suppression).values(row).on_conflict_do_nothing())
 
 
-async def is_erased(connection: AsyncConnection, customer_hash: str) -> bool:
+async def is_erased(connection: Connection, customer_hash: str) -> bool:
     """Whether a customer of that id was erased, and not made again."""
     statement = select(Erasure.erased_at).where(Erasure.customer_hash == customer_hash)
     return (await connection.execute(statement)).scalar_one_or_none() is not None
 
 
-async def unmark_erased(connection: AsyncConnection, customer_hash: str) -> None:
+async def unmark_erased(connection: Connection, customer_hash: str) -> None:
     """A customer of that id is made again."""
     await connection.execute(delete(Erasure).where(Erasure.customer_hash == customer_hash))
 
 
-async def erase(connection: AsyncConnection, customer_id: str, customer_hash: str, now: datetime) -> None:
+async def erase(connection: Connection, customer_id: str, customer_hash: str, now: datetime) -> None:
     """Deletes the customer's own rows and remembers the erasure; entries are made anonymous elsewhere."""
     for table in (SegmentMember, Consent, Event, Holdout):
         await connection.execute(delete(table).where(table.customer_id == customer_id))

@@ -5,19 +5,19 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Decision, Holdout
 
 
-async def add(connection: AsyncConnection, rows: list[dict[str, Any]]) -> None:
+async def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Keeps decisions."""
     if rows:
         await connection.execute(insert(connection, Decision).values(rows))
 
 
-async def entered_by(connection: AsyncConnection, customer_id: str, trigger_id: str) -> set[str]:
+async def entered_by(connection: Connection, customer_id: str, trigger_id: str) -> set[str]:
     """The campaigns that this trigger has already entered the customer to."""
     statement = select(Decision.campaign_key).where(
         Decision.customer_id == customer_id, Decision.trigger_id == trigger_id, Decision.outcome == "entered"
@@ -26,7 +26,7 @@ async def entered_by(connection: AsyncConnection, customer_id: str, trigger_id: 
 
 
 async def of_customer(
-    connection: AsyncConnection, customer_id: str, before: int | None, limit: int
+    connection: Connection, customer_id: str, before: int | None, limit: int
 ) -> Sequence[Row[Any]]:
     """The customer's decisions, the newest first."""
     statement = select(
@@ -38,13 +38,13 @@ async def of_customer(
     return (await connection.execute(statement.order_by(Decision.id.desc()).limit(limit))).all()
 
 
-async def make_anonymous(connection: AsyncConnection, customer_id: str) -> None:
+async def make_anonymous(connection: Connection, customer_id: str) -> None:
     """Takes the customer out of decisions: what is left only counts."""
     statement = update(Decision).where(Decision.customer_id == customer_id)
     await connection.execute(statement.values(customer_id=None, trigger_id=""))
 
 
-async def add_holdouts(connection: AsyncConnection, campaigns: Iterable[str], customer_id: str, now: datetime) -> None:
+async def add_holdouts(connection: Connection, campaigns: Iterable[str], customer_id: str, now: datetime) -> None:
     """Remembers that the campaigns left the customer out."""
     rows = [{"campaign_key": key, "customer_id": customer_id, "since": now} for key in campaigns]
     if rows:
@@ -52,7 +52,7 @@ async def add_holdouts(connection: AsyncConnection, campaigns: Iterable[str], cu
 
 
 async def unconverted_holdouts(
-    connection: AsyncConnection, customer_id: str, campaigns: Iterable[str]
+    connection: Connection, customer_id: str, campaigns: Iterable[str]
 ) -> dict[str, datetime]:
     """Those of the campaigns that left the customer out, with the time, and saw no conversion yet."""
     statement = select(Holdout.campaign_key, Holdout.since).where(
@@ -61,7 +61,7 @@ async def unconverted_holdouts(
     return dict(row.tuple() for row in await connection.execute(statement))
 
 
-async def convert_holdout(connection: AsyncConnection, campaign: str, customer_id: str, now: datetime) -> None:
+async def convert_holdout(connection: Connection, campaign: str, customer_id: str, now: datetime) -> None:
     """Counts the conversion of one who was left out."""
     statement = update(Holdout).where(Holdout.campaign_key == campaign, Holdout.customer_id == customer_id)
     await connection.execute(statement.values(converted_at=now))

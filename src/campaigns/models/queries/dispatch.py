@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Dispatch, Entry
@@ -22,14 +22,14 @@ class DispatchRow(NamedTuple):
     attempts: int = 0
 
 
-async def add(connection: AsyncConnection, rows: Iterable[DispatchRow], due_at: datetime) -> None:
+async def add(connection: Connection, rows: Iterable[DispatchRow], due_at: datetime) -> None:
     """Owes these; whoever commits them tries at once, and the sweep from `due_at` on."""
     values: list[dict[str, Any]] = [{**row._asdict(), "due_at": due_at} for row in rows]
     if values:
         await connection.execute(insert(connection, Dispatch).values(values).on_conflict_do_nothing())
 
 
-async def take_due(connection: AsyncConnection, now: datetime, lease: timedelta, limit: int) -> list[DispatchRow]:
+async def take_due(connection: Connection, now: datetime, lease: timedelta, limit: int) -> list[DispatchRow]:
     """Rows that are due, kept from other sweeps for the length of the lease."""
     statement = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload, Dispatch.attempts)
     statement = statement.where(Dispatch.due_at <= now).order_by(Dispatch.due_at).limit(limit)
@@ -42,22 +42,22 @@ async def take_due(connection: AsyncConnection, now: datetime, lease: timedelta,
     return rows
 
 
-async def any_due(connection: AsyncConnection, now: datetime) -> bool:
+async def any_due(connection: Connection, now: datetime) -> bool:
     """Whether there is something to take: asked first, as it needs no lock."""
     return (await connection.execute(select(Dispatch.id).where(Dispatch.due_at <= now).limit(1))).first() is not None
 
 
-async def done(connection: AsyncConnection, ids: list[str]) -> None:
+async def done(connection: Connection, ids: list[str]) -> None:
     """These are done."""
     await connection.execute(delete(Dispatch).where(Dispatch.id.in_(ids)))
 
 
-async def count(connection: AsyncConnection) -> int:
+async def count(connection: Connection) -> int:
     """How many are owed."""
     return (await connection.execute(select(func.count()).select_from(Dispatch))).scalar_one()
 
 
-async def entry_to_start(connection: AsyncConnection, entry_id: str) -> Any:
+async def entry_to_start(connection: Connection, entry_id: str) -> Any:
     """The entry's campaign, version, customer and status, to start its workflow from."""
     statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status)
     return (await connection.execute(statement.where(Entry.id == entry_id))).one_or_none()

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, case, func, literal, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.decision import EndedBy
 from campaigns.models.queries.base import insert
@@ -44,7 +44,7 @@ def _entries() -> Select[Any]:
     )  # fmt: skip
 
 
-async def running_of_customer(connection: AsyncConnection, customer_id: str) -> list[RunningEntry]:
+async def running_of_customer(connection: Connection, customer_id: str) -> list[RunningEntry]:
     """The customer's running entries, locked: a message of theirs is claimed either before or after this."""
     statement = select(
         Entry.id, Entry.campaign_key, Entry.version, Entry.entry_key, Entry.trigger, Entry.exit_request,
@@ -55,7 +55,7 @@ async def running_of_customer(connection: AsyncConnection, customer_id: str) -> 
 
 
 async def past_of_customer(
-    connection: AsyncConnection, customer_id: str, campaigns: Iterable[str]
+    connection: Connection, customer_id: str, campaigns: Iterable[str]
 ) -> list[PastEntries]:
     """The last entry and the last exposure of the customer in each campaign and entry key."""
     counted = case((func.coalesce(Entry.ended_by, "") != EndedBy.PREEMPTED.value, Entry.entered_at), else_=None)
@@ -66,24 +66,24 @@ async def past_of_customer(
     ]
 
 
-async def add(connection: AsyncConnection, row: dict[str, Any]) -> None:
+async def add(connection: Connection, row: dict[str, Any]) -> None:
     """Adds a running entry."""
     await connection.execute(insert(connection, Entry).values(row))
 
 
-async def lock(connection: AsyncConnection, entry_id: str) -> Row[Any] | None:
+async def lock(connection: Connection, entry_id: str) -> Row[Any] | None:
     """The entry, locked until the transaction's end."""
     statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.exit_request)
     return (await connection.execute(statement.where(Entry.id == entry_id).with_for_update())).one_or_none()
 
 
-async def get(connection: AsyncConnection, entry_id: str) -> Row[Any] | None:
+async def get(connection: Connection, entry_id: str) -> Row[Any] | None:
     """The entry as the API shows it."""
     return (await connection.execute(_entries().where(Entry.id == entry_id))).one_or_none()
 
 
 async def page(
-    connection: AsyncConnection,
+    connection: Connection,
     limit: int,
     after: tuple[datetime, str] | None,
     **where: str | None,
@@ -99,13 +99,13 @@ async def page(
     return (await connection.execute(statement)).all()
 
 
-async def request_exit(connection: AsyncConnection, entry_id: str, cause: EndedBy) -> bool:
+async def request_exit(connection: Connection, entry_id: str, cause: EndedBy) -> bool:
     """Whether the running entry is to end by this cause; a cause that came before stays."""
     statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running", Entry.exit_request.is_(None))
     return bool((await connection.execute(statement.values(exit_request=cause.value))).rowcount)
 
 
-async def end(connection: AsyncConnection, entry_id: str, status: str, ended_by: EndedBy, now: datetime) -> bool:
+async def end(connection: Connection, entry_id: str, status: str, ended_by: EndedBy, now: datetime) -> bool:
     """Whether this ended the entry; whatever step it was at is left as exited."""
     statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running")
     result = await connection.execute(statement.values(status=status, ended_by=ended_by.value, ended_at=now, held=None))
@@ -119,7 +119,7 @@ async def end(connection: AsyncConnection, entry_id: str, status: str, ended_by:
     return True
 
 
-async def convert(connection: AsyncConnection, entry_id: str, now: datetime) -> None:
+async def convert(connection: Connection, entry_id: str, now: datetime) -> None:
     """Counts the conversion of an entry once, and credits its last message."""
     statement = update(Entry).where(Entry.id == entry_id, Entry.converted_at.is_(None)).values(converted_at=now)
     if not (await connection.execute(statement)).rowcount:
@@ -129,7 +129,7 @@ async def convert(connection: AsyncConnection, entry_id: str, now: datetime) -> 
     await connection.execute(update(Message).where(Message.id == last.scalar_subquery()).values(converted_at=now))
 
 
-async def ended_since(connection: AsyncConnection, customer_id: str, campaigns: Iterable[str]) -> Sequence[Row[Any]]:
+async def ended_since(connection: Connection, customer_id: str, campaigns: Iterable[str]) -> Sequence[Row[Any]]:
     """Entries of the customer that have ended without a conversion yet: id, campaign, version, entered_at, trigger."""
     statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.entered_at, Entry.trigger)
     statement = statement.where(
@@ -141,12 +141,12 @@ async def ended_since(connection: AsyncConnection, customer_id: str, campaigns: 
     return (await connection.execute(statement)).all()
 
 
-async def hold(connection: AsyncConnection, entry_id: str, reason: str | None) -> None:
+async def hold(connection: Connection, entry_id: str, reason: str | None) -> None:
     """Marks why the entry's next message may not go now."""
     await connection.execute(update(Entry).where(Entry.id == entry_id).values(held=reason))
 
 
-async def dispatch_to_held(connection: AsyncConnection, campaign: str, now: datetime) -> None:
+async def dispatch_to_held(connection: Connection, campaign: str, now: datetime) -> None:
     """Owes a `resume` to every entry that a pause holds: one statement, however many they are."""
     rows = select(
         literal("resume-") + Entry.id + literal(f"-{now.timestamp():.6f}"),
@@ -155,7 +155,7 @@ async def dispatch_to_held(connection: AsyncConnection, campaign: str, now: date
     await _owe(connection, rows)
 
 
-async def stop_running(connection: AsyncConnection, campaign: str, now: datetime) -> None:
+async def stop_running(connection: Connection, campaign: str, now: datetime) -> None:
     """Asks every running entry of the campaign to end, and owes each the signal."""
     running = (Entry.campaign_key == campaign, Entry.status == "running")
     await connection.execute(
@@ -168,18 +168,18 @@ async def stop_running(connection: AsyncConnection, campaign: str, now: datetime
     await _owe(connection, rows)
 
 
-async def _owe(connection: AsyncConnection, rows: Select[Any]) -> None:
+async def _owe(connection: Connection, rows: Select[Any]) -> None:
     columns = ["id", "kind", "entry_id", "payload", "due_at", "attempts"]
     await connection.execute(insert(connection, Dispatch).from_select(columns, rows))
 
 
-async def of_customer(connection: AsyncConnection, customer_id: str) -> list[tuple[str, str]]:
+async def of_customer(connection: Connection, customer_id: str) -> list[tuple[str, str]]:
     """Id and status of each entry of the customer."""
     statement = select(Entry.id, Entry.status).where(Entry.customer_id == customer_id).with_for_update()
     return [(entry_id, status) for entry_id, status in await connection.execute(statement)]
 
 
-async def make_anonymous(connection: AsyncConnection, entry_ids: list[str]) -> None:
+async def make_anonymous(connection: Connection, entry_ids: list[str]) -> None:
     """Takes the customer out of ended entries and their messages: what is left only counts."""
     for start in range(0, len(entry_ids), 500):
         some = entry_ids[start : start + 500]
@@ -190,7 +190,7 @@ async def make_anonymous(connection: AsyncConnection, entry_ids: list[str]) -> N
         await connection.execute(update(StepOutcome).where(StepOutcome.entry_id.in_(some)).values(detail=None))
 
 
-async def has_begun(connection: AsyncConnection, entry_id: str) -> bool:
+async def has_begun(connection: Connection, entry_id: str) -> bool:
     """Whether the entry's workflow has left a trace."""
     statement = select(StepOutcome.step_id).where(StepOutcome.entry_id == entry_id).limit(1)
     return (await connection.execute(statement)).first() is not None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.conditions import PastEvent
 from campaigns.models.queries.base import insert
@@ -14,13 +14,13 @@ from campaigns.models.values import Json
 HISTORY_LIMIT = 10_000
 
 
-async def add(connection: AsyncConnection, row: dict[str, Any]) -> bool:
+async def add(connection: Connection, row: dict[str, Any]) -> bool:
     """Whether the message is new by its id; one that is known is left as it is."""
     result = await connection.execute(insert(connection, Event).values(row).on_conflict_do_nothing())
     return bool(result.rowcount)
 
 
-async def add_history(connection: AsyncConnection, rows: list[dict[str, Any]]) -> int:
+async def add_history(connection: Connection, rows: list[dict[str, Any]]) -> int:
     """Adds imported events; how many of them are new."""
     before = 0
     for start in range(0, len(rows), 200):
@@ -31,17 +31,17 @@ async def add_history(connection: AsyncConnection, rows: list[dict[str, Any]]) -
     return before
 
 
-async def answer(connection: AsyncConnection, message_id: str) -> Json | None:
+async def answer(connection: Connection, message_id: str) -> Json | None:
     """The answer that the message got when it came first."""
     return (await connection.execute(select(Event.answer).where(Event.message_id == message_id))).scalar_one_or_none()
 
 
-async def set_answer(connection: AsyncConnection, message_id: str, value: Json) -> None:
+async def set_answer(connection: Connection, message_id: str, value: Json) -> None:
     """Keeps the answer for the message's doubles."""
     await connection.execute(update(Event).where(Event.message_id == message_id).values(answer=value))
 
 
-async def history(connection: AsyncConnection, customer_id: str, names: Iterable[str]) -> tuple[PastEvent, ...]:
+async def history(connection: Connection, customer_id: str, names: Iterable[str]) -> tuple[PastEvent, ...]:
     """The customer's events of these names, the newest first."""
     wanted = set(names)
     if not wanted:
@@ -52,7 +52,7 @@ async def history(connection: AsyncConnection, customer_id: str, names: Iterable
     return tuple(PastEvent(name, properties, at) for name, properties, at in rows)
 
 
-async def forget(connection: AsyncConnection, message_id: str) -> None:
+async def forget(connection: Connection, message_id: str) -> None:
     """An event of a customer who was erased decides, and leaves nothing but its message id."""
     statement = update(Event).where(Event.message_id == message_id)
     await connection.execute(statement.values(customer_id=None, properties={}, name=None))

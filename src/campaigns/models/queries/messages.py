@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Campaign, Customer, Entry, Message, StepOutcome
@@ -36,7 +36,7 @@ class MessageRow(NamedTuple):
     error: str | None
 
 
-async def recipient(connection: AsyncConnection, entry_id: str, *, lock: bool = False) -> Recipient | None:
+async def recipient(connection: Connection, entry_id: str, *, lock: bool = False) -> Recipient | None:
     """The entry with its campaign's status and its customer's attributes; the entry's row locked if so asked."""
     statement = (
         select(
@@ -53,7 +53,7 @@ async def recipient(connection: AsyncConnection, entry_id: str, *, lock: bool = 
     return Recipient(*row) if row else None
 
 
-async def get(connection: AsyncConnection, entry_id: str, step_id: str, repetition: int) -> MessageRow | None:
+async def get(connection: Connection, entry_id: str, step_id: str, repetition: int) -> MessageRow | None:
     """The message of a step, if it was claimed."""
     statement = select(Message.id, Message.status, Message.attempt, Message.attempt_ends_at, Message.error).where(
         Message.entry_id == entry_id, Message.step_id == step_id, Message.repetition == repetition
@@ -62,13 +62,13 @@ async def get(connection: AsyncConnection, entry_id: str, step_id: str, repetiti
     return MessageRow(*row) if row else None
 
 
-async def claim(connection: AsyncConnection, row: dict[str, Any]) -> None:
+async def claim(connection: Connection, row: dict[str, Any]) -> None:
     """Claims the message of a step with its identity; its first attempt is about to begin."""
     await connection.execute(insert(connection, Message).values(row))
 
 
 async def begin_attempt(
-    connection: AsyncConnection, message_id: str, attempt: int, ends_at: datetime, address: str
+    connection: Connection, message_id: str, attempt: int, ends_at: datetime, address: str
 ) -> None:
     """A later attempt is about to begin."""
     await connection.execute(
@@ -79,7 +79,7 @@ async def begin_attempt(
 
 
 async def settle(
-    connection: AsyncConnection,
+    connection: Connection,
     message_id: str,
     attempt: int,
     status: str,
@@ -97,12 +97,12 @@ async def settle(
     return bool((await connection.execute(statement.values(values))).rowcount)
 
 
-async def expose(connection: AsyncConnection, entry_id: str, at: datetime | None) -> None:
+async def expose(connection: Connection, entry_id: str, at: datetime | None) -> None:
     """When a message of the entry was last accepted, or may have been; None takes a claim's mark back."""
     await connection.execute(update(Entry).where(Entry.id == entry_id).values(exposed_at=at))
 
 
-async def last_exposure(connection: AsyncConnection, entry_id: str, but_for: str) -> datetime | None:
+async def last_exposure(connection: Connection, entry_id: str, but_for: str) -> datetime | None:
     """When a message of the entry other than this one was last accepted, or may have been."""
     statement = select(Message.settled_at, Message.claimed_at).where(
         Message.entry_id == entry_id, Message.id != but_for, Message.status.in_(("sent", "unknown", "sending"))
@@ -110,7 +110,7 @@ async def last_exposure(connection: AsyncConnection, entry_id: str, but_for: str
     return max((settled or claimed for settled, claimed in await connection.execute(statement)), default=None)
 
 
-async def put_step(connection: AsyncConnection, row: dict[str, Any]) -> None:
+async def put_step(connection: Connection, row: dict[str, Any]) -> None:
     """Writes what became of a passage through a step; when it was entered stays, and so does a final outcome."""
     statement = insert(connection, StepOutcome).values(row)
     later = {name: row.get(name) for name in ("outcome", "reason", "detail", "ended_at")}
@@ -121,16 +121,16 @@ async def put_step(connection: AsyncConnection, row: dict[str, Any]) -> None:
     )
 
 
-async def timeline(connection: AsyncConnection, entry_id: str) -> Sequence[Row[Any]]:
+async def timeline(connection: Connection, entry_id: str) -> Sequence[Row[Any]]:
     """What became of each step that the entry has come to, in order."""
     statement = select(
         StepOutcome.step_id, StepOutcome.repetition, StepOutcome.outcome, StepOutcome.reason, StepOutcome.detail,
         StepOutcome.entered_at, StepOutcome.ended_at,
     ).where(StepOutcome.entry_id == entry_id)  # fmt: skip
-    return (await connection.execute(statement.order_by(StepOutcome.entered_at, StepOutcome.ended_at))).all()
+    return (await connection.execute(statement.order_by(StepOutcome.position))).all()
 
 
-async def of_entry(connection: AsyncConnection, entry_id: str) -> Sequence[Row[Any]]:
+async def of_entry(connection: Connection, entry_id: str) -> Sequence[Row[Any]]:
     """The entry's messages: step, status, channel, provider's id, error, attempts."""
     statement = select(
         Message.step_id, Message.repetition, Message.status, Message.channel, Message.provider_id, Message.error,
@@ -139,7 +139,7 @@ async def of_entry(connection: AsyncConnection, entry_id: str) -> Sequence[Row[A
     return (await connection.execute(statement)).all()
 
 
-async def statuses(connection: AsyncConnection, entry_id: str, steps: Iterable[str]) -> dict[str, frozenset[str]]:
+async def statuses(connection: Connection, entry_id: str, steps: Iterable[str]) -> dict[str, frozenset[str]]:
     """What is true of the messages of these steps, for conditions."""
     wanted = list(steps)
     if not wanted:
@@ -160,13 +160,13 @@ async def statuses(connection: AsyncConnection, entry_id: str, steps: Iterable[s
     return {step: frozenset(one) for step, one in found.items()}
 
 
-async def mark_unsubscribed(connection: AsyncConnection, message_id: str, now: datetime) -> None:
+async def mark_unsubscribed(connection: Connection, message_id: str, now: datetime) -> None:
     """The customer unsubscribed by this message."""
     statement = update(Message).where(Message.id == message_id, Message.unsubscribed_at.is_(None))
     await connection.execute(statement.values(unsubscribed_at=now))
 
 
-async def customer_of(connection: AsyncConnection, message_id: str) -> tuple[str, str] | None:
+async def customer_of(connection: Connection, message_id: str) -> tuple[str, str] | None:
     """The customer whom the message went to, and its channel; None where there is none any more."""
     statement = select(Entry.customer_id, Message.channel).join(Entry, Entry.id == Message.entry_id)
     row = (await connection.execute(statement.where(Message.id == message_id))).one_or_none()

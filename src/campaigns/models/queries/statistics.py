@@ -4,26 +4,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.models.tables import Decision, Entry, Holdout, Message, StepOutcome
 
 Rows = Sequence[Row[Any]]
 
 
-async def entries(connection: AsyncConnection, campaign: str) -> Rows:
+async def entries(connection: Connection, campaign: str) -> Rows:
     """Status, number, number converted."""
     statement = select(Entry.status, func.count(), func.count(Entry.converted_at))
     return (await connection.execute(statement.where(Entry.campaign_key == campaign).group_by(Entry.status))).all()
 
 
-async def decisions(connection: AsyncConnection, campaign: str) -> Rows:
+async def decisions(connection: Connection, campaign: str) -> Rows:
     """Outcome, number."""
     statement = select(Decision.outcome, func.count()).where(Decision.campaign_key == campaign)
     return (await connection.execute(statement.group_by(Decision.outcome))).all()
 
 
-async def steps(connection: AsyncConnection, campaign: str) -> Rows:
+async def steps(connection: Connection, campaign: str) -> Rows:
     """Step, outcome, reason, number."""
     statement = select(StepOutcome.step_id, StepOutcome.outcome, StepOutcome.reason, func.count())
     statement = statement.where(StepOutcome.campaign_key == campaign)
@@ -32,7 +32,7 @@ async def steps(connection: AsyncConnection, campaign: str) -> Rows:
     ).all()
 
 
-async def messages(connection: AsyncConnection, campaign: str) -> Rows:
+async def messages(connection: Connection, campaign: str) -> Rows:
     """Step, status, number, unsubscribed by it, converted by it."""
     statement = select(
         Message.step_id, Message.status, func.count(), func.count(Message.unsubscribed_at),
@@ -41,7 +41,7 @@ async def messages(connection: AsyncConnection, campaign: str) -> Rows:
     return (await connection.execute(statement.group_by(Message.step_id, Message.status))).all()
 
 
-async def holdout(connection: AsyncConnection, campaign: str) -> Row[Any]:
+async def holdout(connection: Connection, campaign: str) -> Row[Any]:
     """Customers left out, those of them who converted."""
     statement = select(func.count(), func.count(Holdout.converted_at)).where(Holdout.campaign_key == campaign)
     return (await connection.execute(statement)).one()

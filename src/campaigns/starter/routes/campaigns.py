@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from sqlalchemy.ext.asyncio import AsyncConnection
+from campaigns.models.database import Connection
 
 from campaigns.activities.rendering import RenderingError, check_text
 from campaigns.models.campaign import (
@@ -137,7 +137,7 @@ async def get_entries(
         return await entries_page(connection, limit, cursor, campaign_key=key, status=status)
 
 
-async def entries_page(connection: AsyncConnection, limit: int, cursor: str | None, **where: str | None) -> Json:
+async def entries_page(connection: Connection, limit: int, cursor: str | None, **where: str | None) -> Json:
     """A page of entries."""
     rows = await entries.page(connection, limit, _entry_cursor(cursor), **where)
     following = encode_cursor([iso(rows[-1].entered_at), rows[-1].id]) if len(rows) == limit else None
@@ -173,7 +173,7 @@ def checked_definition(raw: object) -> Campaign:
     return definition
 
 
-async def _check_names(connection: AsyncConnection, definition: Campaign) -> None:
+async def _check_names(connection: Connection, definition: Campaign) -> None:
     """Raises Invalid where the definition names segments or templates that there are not."""
     named = list(mentioned_segments(definition))
     missing = await segments.missing(connection, [segment for _, segment in named])
@@ -213,7 +213,7 @@ def _etag(row: CampaignRow) -> str:
     return f'"{row.revision}"'
 
 
-async def _row(connection: AsyncConnection, key: str) -> CampaignRow:
+async def _row(connection: Connection, key: str) -> CampaignRow:
     row = await campaigns.get(connection, key)
     if row is None:
         raise not_found("campaign", key)
@@ -241,7 +241,7 @@ async def _answer(parts: Services, key: str, response: Response) -> Json:
     return {**shown, **_row_json(row), "warnings": warnings}
 
 
-async def _warnings(connection: AsyncConnection, definition: Campaign) -> list[str]:
+async def _warnings(connection: Connection, definition: Campaign) -> list[str]:
     found = []
     if isinstance(definition.trigger, SegmentTrigger):
         for segment in await segments.inactive(connection, definition.trigger.segments):
