@@ -54,7 +54,12 @@ class Bench:
         await self._call("POST", "/v1/campaigns", {"key": key, "name": key, "trigger": trigger, "steps": steps})
         await self._call("POST", f"/v1/campaigns/{key}/start")
         for index in range(number):
-            attributes = {"email": f"{key}-{index}@example.com", "phone": f"+1202{index:07}", "name": "Ann", "plan": "pro"}
+            attributes = {
+                "email": f"{key}-{index}@example.com",
+                "phone": f"+1202{index:07}",
+                "name": "Ann",
+                "plan": "pro",
+            }
             await self._call("PUT", f"/v1/customers/{key}-{index}", attributes)
         return key
 

@@ -80,7 +80,7 @@ def compose(
                 return Outgoing(message_id, to, text=render(content.get("body") or "", variables))
     except RenderingError as error:
         return Unsendable("failed", "rendering", str(error)[:500])
-    raise TypeError(f"{step.type} is not sent by this version")
+    raise TypeError(f"{step.channel} is not sent by this version")
 
 
 def _rendered(source: str | None, variables: Mapping[str, Any], *, html: bool = False) -> str | None:

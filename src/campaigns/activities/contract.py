@@ -45,17 +45,19 @@ class StepTask:
         self, outcome: str, ended_at: datetime | None = None, reason: str | None = None, detail: str | None = None
     ) -> StepReport:
         """What became of this passage."""
-        return StepReport(
-            self.step, outcome, self.position, self.entered_at, ended_at, reason, detail, self.repetition
-        )
+        return StepReport(self.step, outcome, self.position, self.entered_at, ended_at, reason, detail, self.repetition)
 
 
 @dataclass(frozen=True)
 class SendResult:
-    """What became of a message: sent, failed, unknown or skipped; or retry, hold, ended, which are not final."""
+    """What became of a message: sent, failed, unknown or skipped; or retry, hold, ended, which are not final.
+
+    The reason is a word that is counted; the detail is what a person reads.
+    """
 
     status: str
     reason: str | None = None
+    detail: str | None = None
 
 
 @dataclass(frozen=True)

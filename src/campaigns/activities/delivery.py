@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from campaigns.models.database import Connection
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -19,19 +18,21 @@ from campaigns.activities.content import Unsendable, address_of, compose
 from campaigns.activities.contract import SendResult, StepReport, StepTask
 from campaigns.activities.progress import write_reports
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Sender, Unknown
-from campaigns.models.database import Database
+from campaigns.models.database import Connection, Database
 from campaigns.models.decision import EndedBy, Trigger
 from campaigns.models.queries import campaigns, customers, entries, messages
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.messages import MessageRow, Recipient
 from campaigns.models.signing import Signing, address_key
 from campaigns.models.steps import MessageBase
-from campaigns.models.values import iso, utc_now
+from campaigns.models.values import Json, iso, utc_now
 
 ATTEMPT_S = 20
 """How long a provider may take."""
 LEASE_S = 30
 """After this an attempt that has not reported is dead: longer than the workflow's time-out for it."""
+
+CUT_OFF = "an attempt was cut off"
 
 _STEP_OUTCOME = {"sent": "completed", "unknown": "completed", "failed": "failed", "skipped": "skipped"}
 
@@ -42,7 +43,6 @@ class _Ready:
 
     outgoing: Outgoing
     step: MessageBase
-    campaign: str
 
 
 class DeliveryActivities:
@@ -65,79 +65,82 @@ class DeliveryActivities:
         retries it. `hold` and `ended` say that the message may not go now, or no more.
         """
         async with self._database.read() as connection:
-            earlier = await messages.get(connection, task.entry.entry_id, task.step, task.repetition)
-            prepared = await self._prepare(connection, task, earlier)
+            step = await self._step(connection, task)
+            recipient = await self._recipient(connection, task, step)
+            prepared = await self._prepare(connection, task, step, recipient)
+        earlier = recipient.message if recipient else None
         if isinstance(prepared, _Ready):
-            prepared = await self._attempt(task, prepared)
+            result = await self._attempt(task, prepared)
         else:
-            prepared = await self._write_down(task, earlier, prepared)
-        if prepared.status == "retry" and not activity.info().is_local:
-            raise ApplicationError(prepared.reason or "not sent", type="NotSent", next_retry_delay=_lease_left(earlier))
-        return prepared
+            result = await self._write_down(task, earlier, prepared)
+        if result.status == "retry" and not activity.info().is_local:
+            raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=_lease_left(earlier))
+        return result
 
     @activity.defn(name="give_up_message")
     async def give_up_message(self, task: StepTask) -> SendResult:
         """The retries are over: a message that was not sent by now has failed."""
         async with self._database.write() as connection:
-            earlier = await messages.get(connection, task.entry.entry_id, task.step, task.repetition)
+            recipient = await self._recipient(connection, task, await self._step(connection, task))
+            earlier = recipient.message if recipient else None
             if earlier and earlier.status in _STEP_OUTCOME:
-                return SendResult(earlier.status, earlier.error)
-            result = SendResult("unknown" if earlier and earlier.status == "sending" else "failed", "gave_up")
+                return SendResult(earlier.status, detail=earlier.error)
+            status = "unknown" if earlier and earlier.status == "sending" else "failed"
+            result = SendResult(status, "gave_up", earlier.error if earlier else None)
             now = utc_now()
             if earlier:
-                await messages.settle(
-                    connection, earlier.id, earlier.attempt, result.status, now, error=earlier.error or "gave up"
-                )
+                await messages.settle(connection, earlier.id, earlier.attempt, status, now, error=result.detail)
             await self._report(connection, task, result, now)
             return result
 
-    async def _prepare(
-        self, connection: Connection, task: StepTask, earlier: MessageRow | None
-    ) -> _Ready | SendResult:
-        """The message, or the first of the reasons against it, in the order that the product promises."""
-        if earlier and earlier.status in _STEP_OUTCOME:
-            return SendResult(earlier.status, earlier.error)
-        recipient = await messages.recipient(connection, task.entry.entry_id)
-        if recipient is None:
-            return SendResult("ended", EndedBy.ERASED)
-        definition = await self._definitions.get(connection, recipient.campaign, recipient.version)
+    async def _step(self, connection: Connection, task: StepTask) -> MessageBase:
+        definition = await self._definitions.get(connection, task.entry.campaign, task.entry.version)
         step = definition.steps_by_id[task.step]
         if not isinstance(step, MessageBase):
             raise TypeError(f"{task.step} is not a message")
-        if earlier and earlier.status == "sending":
-            if _lease_left(earlier):
-                return SendResult("retry", "an attempt is under way")
-            if step.category == "marketing":
-                return SendResult("unknown", "an attempt was cut off")
+        return step
+
+    async def _recipient(
+        self, connection: Connection, task: StepTask, step: MessageBase, *, lock: bool = False
+    ) -> Recipient | None:
+        return await messages.recipient(
+            connection, task.entry.entry_id, task.step, task.repetition, step.channel, lock=lock
+        )
+
+    async def _prepare(
+        self, connection: Connection, task: StepTask, step: MessageBase, recipient: Recipient | None
+    ) -> _Ready | SendResult:
+        """The message, or the first of the reasons against it, in the order that the product promises."""
+        if recipient is None:
+            return SendResult("ended", EndedBy.ERASED)
+        if known := _known(recipient.message, step):
+            return known
         if stopped := _state_against(recipient):
             return stopped
-        if recipient.attributes is None or recipient.customer_id is None or recipient.trigger is None:
+        if recipient.attributes is None or recipient.trigger is None:
             return SendResult("ended", EndedBy.ERASED)
-        if step.channel not in self._senders:
-            return SendResult("retry", f"no sender for {step.channel} is set up")
-        if reason := await self._consent_against(connection, recipient, step):
-            return SendResult("skipped", reason)
-        to = address_of(step.channel, recipient.attributes)
+        if recipient.unsubscribed and step.category == "marketing":
+            return SendResult("skipped", "unsubscribed")
+        to = await self._address(connection, step, recipient.attributes)
         if isinstance(to, Unsendable):
-            return SendResult(to.outcome, to.reason)
-        hashed = self._signing.hash(step.channel, address_key(step.channel, to))
-        if await customers.is_suppressed(connection, step.channel, hashed):
-            return SendResult("skipped", "suppressed")
+            return SendResult(to.outcome, to.reason, to.detail)
+        if step.channel not in self._senders:
+            return SendResult("retry", detail=f"no sender for {step.channel} is set up")
         template = await campaigns.template(connection, step.template) if step.template else None
-        message_id = earlier.id if earlier else uuid4().hex
+        message_id = recipient.message.id if recipient.message else uuid4().hex
         outgoing = self._compose(task, recipient, step, template, message_id, to)
         if isinstance(outgoing, Unsendable):
-            return SendResult(outgoing.outcome, outgoing.detail or outgoing.reason)
-        return _Ready(outgoing, step, recipient.campaign)
+            return SendResult(outgoing.outcome, outgoing.reason, outgoing.detail)
+        return _Ready(outgoing, step)
 
-    async def _consent_against(
-        self, connection: Connection, recipient: Recipient, step: MessageBase
-    ) -> str | None:
-        if step.category == "transactional" or recipient.customer_id is None:
-            return None
-        if await customers.is_unsubscribed(connection, recipient.customer_id, step.channel):
-            return "unsubscribed"
-        return None
+    async def _address(self, connection: Connection, step: MessageBase, attributes: Json) -> str | Unsendable:
+        to = address_of(step.channel, attributes)
+        if isinstance(to, Unsendable):
+            return to
+        hashed = self._signing.hash(step.channel, address_key(step.channel, to))
+        if await customers.is_suppressed(connection, step.channel, hashed):
+            return Unsendable("skipped", "suppressed")
+        return to
 
     def _compose(
         self,
@@ -179,50 +182,52 @@ class DeliveryActivities:
         now = utc_now()
         ends_at = now + timedelta(seconds=LEASE_S)
         async with self._database.write() as connection:
-            recipient = await messages.recipient(connection, task.entry.entry_id, lock=True)
+            recipient = await self._recipient(connection, task, ready.step, lock=True)
             if recipient is None:
                 return SendResult("ended", EndedBy.ERASED)
             if stopped := _state_against(recipient):
-                return stopped if stopped.status != "hold" else await self._hold(connection, task, stopped, now)
-            earlier = await messages.get(connection, task.entry.entry_id, task.step, task.repetition)
-            if earlier and (earlier.status in _STEP_OUTCOME or _lease_left(earlier)):
-                # Another attempt came first: whatever it did, the next try finds out.
-                return SendResult("retry", "an attempt is under way")
-            attempt = earlier.attempt + 1 if earlier else 1
-            if earlier:
-                await messages.begin_attempt(connection, earlier.id, attempt, ends_at, ready.outgoing.to)
-            else:
-                await messages.claim(connection, _claim_row(task, ready, now, ends_at))
+                return stopped if stopped.status != "hold" else await self._hold(connection, task, stopped)
+            earlier = recipient.message
+            if earlier is None:
+                attempt = 1
+                claimed = await messages.claim(connection, _claim_row(task, ready, now, ends_at))
                 await write_reports(connection, task.entry, [*task.entry.reports, _waiting(task, "sending")])
+            else:
+                attempt = earlier.attempt + 1
+                claimed = earlier.status == "retry" or (earlier.status == "sending" and not _lease_left(earlier))
+                if claimed:
+                    await messages.begin_attempt(connection, earlier.id, attempt, ends_at, ready.outgoing.to)
+            if not claimed:
+                # Another attempt came first: whatever it did, the next try finds out.
+                return SendResult("retry", detail="an attempt is under way")
             await messages.expose(connection, task.entry.entry_id, now)
-            if recipient.held:
-                await entries.hold(connection, task.entry.entry_id, None)
         return attempt
 
     async def _record(self, task: StepTask, ready: _Ready, attempt: int, result: Result) -> SendResult:
         now = utc_now()
         provider_id = None
         match result:
-            case Accepted(provider_id):
-                outcome = SendResult("sent")
+            case Accepted():
+                provider_id, outcome = result.provider_id, SendResult("sent")
             case Refused(reason):
-                outcome = SendResult("failed", reason)
+                outcome = SendResult("failed", "refused", reason)
             case NotSent(reason):
-                outcome = SendResult("retry", reason)
+                outcome = SendResult("retry", detail=reason)
             case Unknown(reason):
-                outcome = SendResult("unknown", reason)
-        message_id = ready.outgoing.message_id
+                outcome = SendResult("unknown", detail=reason)
+        message_id, entry_id = ready.outgoing.message_id, task.entry.entry_id
         async with self._database.write() as connection:
             settled = await messages.settle(
-                connection, message_id, attempt, outcome.status, now, provider_id, outcome.reason
+                connection, message_id, attempt, outcome.status, now, provider_id, outcome.detail
             )
             if not settled:
-                return SendResult("retry", "another attempt took over")
-            exposed = outcome.status in ("sent", "unknown")
-            at = now if exposed else await messages.last_exposure(connection, task.entry.entry_id, message_id)
-            await messages.expose(connection, task.entry.entry_id, at)
+                return SendResult("retry", detail="another attempt took over")
+            if outcome.status in ("retry", "failed"):
+                # Nobody was exposed: the mark that the claim made is taken back.
+                before = await messages.last_exposure(connection, entry_id, message_id)
+                await messages.expose(connection, entry_id, before)
             if outcome.status == "retry":
-                await write_reports(connection, task.entry, [_waiting(task, outcome.reason)])
+                await write_reports(connection, task.entry, [_waiting(task, outcome.detail)])
             else:
                 await self._report(connection, task, outcome, now, with_reports=False)
         return outcome
@@ -232,23 +237,29 @@ class DeliveryActivities:
         now = utc_now()
         async with self._database.write() as connection:
             if result.status == "hold":
-                return await self._hold(connection, task, result, now)
-            if result.status not in _STEP_OUTCOME:
-                reports = list(task.entry.reports)
-                if result.status == "retry":
-                    reports.append(_waiting(task, result.reason))
-                await write_reports(connection, task.entry, reports)
+                return await self._hold(connection, task, result)
+            if result.status == "retry":
+                await write_reports(connection, task.entry, [*task.entry.reports, _waiting(task, result.detail)])
                 return result
             if earlier and earlier.status not in _STEP_OUTCOME:
-                await messages.settle(connection, earlier.id, earlier.attempt, result.status, now, error=result.reason)
-            await self._report(connection, task, result, now)
+                # An attempt that was cut off may have gone out, whatever speaks against another one now.
+                cut_off = earlier.status == "sending"
+                status = "unknown" if cut_off else "failed"
+                detail = CUT_OFF if cut_off else result.reason
+                await messages.settle(connection, earlier.id, earlier.attempt, status, now, error=detail)
+                if result.status != "ended":
+                    result = SendResult(status, result.reason, detail)
+            if result.status == "ended":
+                await write_reports(connection, task.entry, task.entry.reports)
+            else:
+                await self._report(connection, task, result, now)
         return result
 
-    async def _hold(self, connection: Connection, task: StepTask, result: SendResult, now: datetime) -> SendResult:
+    async def _hold(self, connection: Connection, task: StepTask, result: SendResult) -> SendResult:
         # The campaign's row is locked against a `resume` that would not see the mark; if it came first, try again.
         if await campaigns.status_locked(connection, task.entry.campaign) != "paused":
-            return SendResult("retry", "the campaign has just gone on")
-        await entries.hold(connection, task.entry.entry_id, result.reason)
+            return SendResult("retry", detail="the campaign has just gone on")
+        await entries.hold(connection, task.entry.entry_id, result.reason or "held")
         held = _waiting(task, f"held: {result.reason}")
         await write_reports(connection, task.entry, [*task.entry.reports, held])
         return result
@@ -263,12 +274,8 @@ class DeliveryActivities:
         with_reports: bool = True,
     ) -> None:
         outcome = _STEP_OUTCOME[result.status]
-        report = task.report(
-            outcome,
-            now,
-            _short(result.reason) if outcome in ("skipped", "failed") else None,
-            result.status if outcome == "completed" else result.reason,
-        )
+        reason = result.reason if outcome in ("skipped", "failed") else None
+        report = task.report(outcome, now, reason, result.detail or result.status)
         await write_reports(connection, task.entry, [*(task.entry.reports if with_reports else []), report])
 
 
@@ -276,11 +283,16 @@ def _waiting(task: StepTask, detail: str | None) -> StepReport:
     return task.report("waiting", detail=detail)
 
 
-def _short(reason: str | None) -> str | None:
-    """The reason as it is counted: one word where it is one of ours, else `refused`."""
-    if reason is None or reason.replace("_", "").isalpha():
-        return reason
-    return "refused"
+def _known(message: MessageRow | None, step: MessageBase) -> SendResult | None:
+    """What earlier attempts have settled; None where there may be another one now."""
+    if message is None or message.status == "retry":
+        return None
+    if message.status in _STEP_OUTCOME:
+        return SendResult(message.status, "refused" if message.status == "failed" else None, message.error)
+    if _lease_left(message):
+        return SendResult("retry", detail="an attempt is under way")
+    # Transactional messages are sent again under the same identity rather than never.
+    return SendResult("unknown", detail=CUT_OFF) if step.category == "marketing" else None
 
 
 def _state_against(recipient: Recipient) -> SendResult | None:
@@ -310,7 +322,7 @@ def _claim_row(task: StepTask, ready: _Ready, now: datetime, ends_at: datetime) 
         "entry_id": task.entry.entry_id,
         "step_id": task.step,
         "repetition": task.repetition,
-        "campaign_key": ready.campaign,
+        "campaign_key": task.entry.campaign,
         "channel": ready.step.channel,
         "category": ready.step.category,
         "status": "sending",
@@ -318,4 +330,5 @@ def _claim_row(task: StepTask, ready: _Ready, now: datetime, ends_at: datetime) 
         "attempt_ends_at": ends_at,
         "address": ready.outgoing.to,
         "claimed_at": now,
+        **dict.fromkeys(("provider_id", "error", "settled_at", "unsubscribed_at", "converted_at")),
     }

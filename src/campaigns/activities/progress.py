@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from campaigns.models.database import Connection
 from temporalio import activity
 
 from campaigns.activities.contract import EndTask, EntryRef, StepReport, StepTask
 from campaigns.models.campaign import Campaign
 from campaigns.models.conditions import Facts, holds, needs
-from campaigns.models.database import Database
+from campaigns.models.database import Connection, Database
 from campaigns.models.decision import EndedBy
 from campaigns.models.queries import customers, entries, events, messages, segments
 from campaigns.models.queries.campaigns import Definitions
@@ -19,8 +18,7 @@ from campaigns.models.values import Json, utc_now
 
 async def write_reports(connection: Connection, entry: EntryRef, reports: Iterable[StepReport]) -> None:
     """Writes outcomes of an entry's steps."""
-    for report in reports:
-        await messages.put_step(connection, step_row(entry, report))
+    await messages.put_steps(connection, [step_row(entry, report) for report in reports])
 
 
 def step_row(entry: EntryRef, report: StepReport) -> dict[str, Any]:

@@ -10,13 +10,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+import httpx2
 import orjson
 
 from campaigns.cli.embedded.temporal import Say, server_command, temporal_binary
@@ -52,7 +51,7 @@ class Stack:
         self.urls: dict[str, str] = {}
 
     def start(self) -> None:
-        """Starts what is not set elsewhere, and answers when all of it is ready. Raises SystemExit where it can't be."""
+        """Starts what is not set elsewhere, until all of it is ready. Raises SystemExit where it can't be."""
         self._take_lock()
         self._configure()
         log = self.directory / "logs"
@@ -190,10 +189,10 @@ class Stack:
         deadline = time.monotonic() + READY_S
         while True:
             try:
-                with urllib.request.urlopen(f"{self.urls['API']}/readyz", timeout=5) as answer:
-                    if answer.status == 200:
-                        return
-            except (urllib.error.URLError, OSError):
+                if httpx2.get(f"{self.urls['API']}/readyz", timeout=5).status_code == 200:
+                    return
+                self._check_alive(deadline, "the starter")
+            except httpx2.HTTPError:
                 self._check_alive(deadline, "the starter")
 
     def _check_alive(self, deadline: float, what: str) -> None:

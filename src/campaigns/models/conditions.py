@@ -102,8 +102,11 @@ _KINDS = ("all", "any", "not", "attribute", "property", "segment", "event", "ste
 def _kind(value: Any) -> str | None:
     if isinstance(value, dict):
         return next((kind for kind in _KINDS if kind in value), None)
-    name = {All: "all", AnyOf: "any", Not: "not", AttributeIs: "attribute", PropertyIs: "property"}.get(type(value))
-    return name or {InSegment: "segment", EventDone: "event", StepIs: "step"}.get(type(value))
+    kinds: dict[type, str] = {
+        All: "all", AnyOf: "any", Not: "not", AttributeIs: "attribute", PropertyIs: "property",
+        InSegment: "segment", EventDone: "event", StepIs: "step",
+    }  # fmt: skip
+    return kinds.get(type(value))
 
 
 Condition = Annotated[
@@ -120,7 +123,7 @@ Condition = Annotated[
     Discriminator(
         _kind,
         custom_error_type="condition",
-        custom_error_message="is not a condition: it needs one of all, any, not, attribute, property, segment, event or step",
+        custom_error_message="is not a condition: it needs one of " + ", ".join(_KINDS),
     ),
 ]
 for _model in (All, AnyOf, Not, EventDone):

@@ -27,8 +27,8 @@ class Connection(Protocol):
         """The database's dialect."""
         ...
 
-    async def execute(self, statement: Executable, /) -> Any:
-        """Sends a statement; answers SQLAlchemy's result."""
+    async def execute(self, statement: Executable, parameters: Any = None, /) -> Any:
+        """Sends a statement, with one set of parameters or a list of sets; answers SQLAlchemy's result."""
         ...
 
     async def run_sync(self, function: Callable[[sqlalchemy.Connection], T], /) -> T:
@@ -101,8 +101,8 @@ class _SqliteConnection:
         self._connection = connection
         self.dialect: Dialect = connection.dialect
 
-    async def execute(self, statement: Executable, /) -> Any:
-        return self._connection.execute(statement)
+    async def execute(self, statement: Executable, parameters: Any = None, /) -> Any:
+        return self._connection.execute(statement, parameters)
 
     async def run_sync(self, function: Callable[[sqlalchemy.Connection], T], /) -> T:
         return function(self._connection)

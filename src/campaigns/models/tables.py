@@ -302,7 +302,7 @@ class Message(Table):
 
 
 class Dispatch(Table):
-    """What a committed decision still owes to Temporal. A row is deleted when it is done; the sweep does what is left."""
+    """What a committed decision still owes to Temporal. A row goes when it is done; the sweep does what is left."""
 
     __tablename__ = "dispatch"
     id: Mapped[str] = mapped_column(primary_key=True)

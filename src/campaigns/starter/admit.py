@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from campaigns.models.database import Connection
-
 from campaigns.models.campaign import Campaign, EventTrigger, Interval, SegmentTrigger
 from campaigns.models.conditions import Facts, holds, needs, value_at
+from campaigns.models.database import Connection
 from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
 from campaigns.models.queries import campaigns, decisions, dispatch, entries, events, segments
 from campaigns.models.queries.campaigns import CampaignRow, Definitions
@@ -96,9 +95,7 @@ async def _candidates(
     return [_candidate(one, person, trigger, facts, used, past, active) for one in listening]
 
 
-async def _facts(
-    connection: Connection, person: Person, trigger: Trigger, definitions: Iterable[Campaign]
-) -> Facts:
+async def _facts(connection: Connection, person: Person, trigger: Trigger, definitions: Iterable[Campaign]) -> Facts:
     """What the triggers' conditions ask about; the customer's events include the one at hand."""
     wanted = needs(one.trigger.where for one in definitions if isinstance(one.trigger, EventTrigger))
     return Facts(

@@ -63,21 +63,17 @@ def install_problem_handlers(app: FastAPI) -> None:
     def answer(problem: Problem) -> JSONResponse:
         return JSONResponse(problem.to_json(), problem.status, problem.headers, media_type="application/problem+json")
 
-    async def on_problem(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Problem)
+    async def on_problem(_: Request, error: Problem) -> JSONResponse:
         return answer(error)
 
-    async def on_invalid(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, Invalid)
+    async def on_invalid(_: Request, error: Invalid) -> JSONResponse:
         return answer(invalid_problem(error))
 
-    async def on_request(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
+    async def on_request(_: Request, error: RequestValidationError) -> JSONResponse:
         errors = [FieldError(str(one["loc"][-1]), str(one["msg"])) for one in error.errors()]
         return answer(invalid_problem(Invalid(errors)))
 
-    async def on_http(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
+    async def on_http(_: Request, error: HTTPException) -> JSONResponse:
         return answer(
             Problem(error.status_code, str(error.detail), str(error.detail), headers=dict(error.headers or {}))
         )
@@ -85,11 +81,15 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def on_anything(_: Request, __: Exception) -> JSONResponse:
         return answer(Problem(500, "Internal error", "the request failed; it is in the log of the starter"))
 
-    app.add_exception_handler(Problem, on_problem)
-    app.add_exception_handler(Invalid, on_invalid)
-    app.add_exception_handler(RequestValidationError, on_request)
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_anything)
+    handlers: dict[type[Exception], Any] = {
+        Problem: on_problem,
+        Invalid: on_invalid,
+        RequestValidationError: on_request,
+        HTTPException: on_http,
+        Exception: on_anything,
+    }
+    for error, handler in handlers.items():
+        app.add_exception_handler(error, handler)
 
 
 async def read_body(request: Request, limit: int) -> bytes:

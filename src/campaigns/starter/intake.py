@@ -1,4 +1,4 @@
-"""What comes in about customers: events, profiles, memberships. Each is decided in one transaction and then dispatched."""
+"""What comes in about customers: events, profiles, memberships. Each is decided in one transaction, then dispatched."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -6,11 +6,9 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from campaigns.models.database import Connection
-
 from campaigns.models.campaign import GOAL, Campaign, SegmentTrigger
 from campaigns.models.conditions import Facts, holds, needs
-from campaigns.models.database import Database
+from campaigns.models.database import Connection, Database
 from campaigns.models.decision import Decision, EndedBy, Trigger
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, customers, decisions, dispatch, entries, events, messages, segments
@@ -82,7 +80,7 @@ class Intake:
                 for index, customer_id in enumerate(customer_ids)
                 if customer_id in unknown
             )
-        made = []
+        made: list[tuple[str, Decision]] = []
         for customer_id in dict.fromkeys(customer_ids):
             made.extend((customer_id, decision) for decision in await self._enter(key, customer_id))
         return made

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
-from campaigns.models.database import Connection
-
 from campaigns.models.campaign import Campaign
+from campaigns.models.database import Connection
 from campaigns.models.queries import statistics
 from campaigns.models.steps import blocks
 from campaigns.models.values import Json, iso
@@ -64,31 +62,31 @@ async def _decisions(connection: Connection, key: str) -> list[tuple[str, int]]:
     return [(outcome, number) for outcome, number in await statistics.decisions(connection, key)]
 
 
-def _entries(rows: Sequence[Row[Any]]) -> tuple[dict[str, int], int]:
+def _entries(rows: Sequence[Any]) -> tuple[dict[str, int], int]:
     counted = {status: number for status, number, _ in rows}
     return {status: counted.get(status, 0) for status in STATUSES}, sum(converted for _, _, converted in rows)
 
 
-def _steps(definition: Campaign, outcomes: Sequence[Row[Any]], messages: Sequence[Row[Any]]) -> list[Json]:
+def _steps(definition: Campaign, outcomes: Sequence[Any], messages: Sequence[Any]) -> list[Json]:
     counters = {step.id: _empty(step.id, step.type) for step in definition.all_steps}
     for step in definition.all_steps:
         counters[step.id]["branches"] = {name: 0 for name, _, _ in blocks(step)}
     for step_id, outcome, reason, number in outcomes:
         # A step that only an older version had stands behind those of the newest.
-        step = counters.setdefault(step_id, _empty(step_id, "removed"))
-        step["entered"] += number
+        counted = counters.setdefault(step_id, _empty(step_id, "removed"))
+        counted["entered"] += number
         if outcome == "skipped":
-            step["skipped"][reason or "unknown"] = step["skipped"].get(reason or "unknown", 0) + number
+            counted["skipped"][reason] = counted["skipped"].get(reason, 0) + number
         else:
-            step[outcome] += number
+            counted[outcome] += number
         if outcome == "completed" and reason:
-            step["branches"][reason] = step["branches"].get(reason, 0) + number
+            counted["branches"][reason] = counted["branches"].get(reason, 0) + number
     for step_id, status, number, unsubscribed, converted in messages:
-        counted = counters.setdefault(step_id, _empty(step_id, "removed"))["messages"]
+        sent = counters.setdefault(step_id, _empty(step_id, "removed"))["messages"]
         if status in ("sent", "unknown"):
-            counted[status] += number
-        counted["unsubscribed"] += unsubscribed
-        counted["converted"] += converted
+            sent[status] += number
+        sent["unsubscribed"] += unsubscribed
+        sent["converted"] += converted
     return list(counters.values())
 
 
@@ -103,7 +101,7 @@ def _empty(step_id: str, type_: str) -> Json:
     }
 
 
-def entry_json(row: Row[Any]) -> Json:
+def entry_json(row: Any) -> Json:
     """An entry of the contract."""
     return {
         "id": row.id,
@@ -119,7 +117,7 @@ def entry_json(row: Row[Any]) -> Json:
     }
 
 
-def timeline_json(entry: Row[Any], steps: Sequence[Row[Any]], messages: Sequence[Row[Any]]) -> list[Json]:
+def timeline_json(entry: Any, steps: Sequence[Any], messages: Sequence[Any]) -> list[Json]:
     """What happened to the entry, in order: its start, each step as it was reached and left, its end."""
     sent = {(message.step_id, message.repetition): message for message in messages}
     lines: list[Json] = []
@@ -143,7 +141,7 @@ def _append(lines: list[Json], at: datetime, step: str | None, outcome: str, det
     lines.append({"at": shown, "step": step, "outcome": outcome, "detail": detail})
 
 
-def _message_detail(message: Row[Any]) -> str:
+def _message_detail(message: Any) -> str:
     parts = [message.status]
     if message.error:
         parts.append(message.error)

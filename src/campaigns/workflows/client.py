@@ -22,10 +22,8 @@ TASK_QUEUE = "campaigns"
 
 async def connect() -> Client:
     """A client by Temporal's own settings (environment, profiles)."""
-    return await Client.connect(
-        **{"target_host": "localhost:7233", **ClientConfig.load_client_connect_config()},
-        data_converter=pydantic_data_converter,
-    )
+    settings: dict[str, Any] = {"target_host": "localhost:7233", **ClientConfig.load_client_connect_config()}
+    return await Client.connect(**settings, data_converter=pydantic_data_converter)
 
 
 def workflow_id(entry_id: str) -> str:

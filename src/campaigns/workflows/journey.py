@@ -66,7 +66,7 @@ class Journey:
         self._seen: set[str] = set()
         self._exit: EndedBy | None = None
         self._skips = 0
-        self._resumes = 0
+        self._held = False
         self._busy = False
         self._position = 0
 
@@ -92,7 +92,7 @@ class Journey:
     @workflow.signal(name="resume", description="The campaign goes on: a held message is tried again.")
     def on_resume(self) -> None:
         """Wakes a held message."""
-        self._resumes += 1
+        self._held = False
 
     # The verbs.
 
@@ -100,14 +100,14 @@ class Journey:
         """Sends the step's message: once, when it may go. Raises EntryEnded where the entry has ended meanwhile."""
         entered_at = self._enter()
         while True:
-            resumes = self._resumes
+            self._held = True
             workflow.set_current_details(f"sending **{step}**")
             result = await self._send(step, entered_at)
             if result.status != "hold":
                 break
             since = _text(workflow.now())
             workflow.set_current_details(f"**{step}** is held: the campaign is {result.reason}, since {since}")
-            await workflow.wait_condition(lambda: self._resumes > resumes)
+            await workflow.wait_condition(lambda: not self._held)
         if result.status == "ended":
             raise EntryEnded(EndedBy(result.reason or EndedBy.STOPPED))
         if result.status == "failed" and exit_on_failure:
@@ -147,7 +147,9 @@ class Journey:
     async def update(self, step: str) -> None:
         """Writes the step's attributes to the customer."""
         entered_at = self._enter()
-        await self._act(step, ProgressActivities.update_customer, StepTask(self._ref(), step, self._position, entered_at))
+        await self._act(
+            step, ProgressActivities.update_customer, StepTask(self._ref(), step, self._position, entered_at)
+        )
 
     def exit(self, step: str, reason: str | None) -> None:
         """Ends the entry here."""
@@ -217,7 +219,7 @@ class Journey:
         if result.status != "retry":
             self._written(task.entry)
             return result
-        workflow.set_current_details(f"sending **{step}**, trying again: {result.reason or 'no answer'}")
+        workflow.set_current_details(f"sending **{step}**, trying again: {result.detail or 'no answer'}")
         try:
             result = await workflow.execute_activity_method(
                 DeliveryActivities.send_message,

@@ -23,14 +23,16 @@ class _HttpClient(AsyncTwilioHttpClient):
         self._base = urlsplit(base_url) if base_url else None
         self._timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
 
-    async def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> Response:
+    async def request(  # type: ignore[override] # the library overrides its own synchronous method so
+        self, method: str, uri: str, *args: Any, **kwargs: Any
+    ) -> Response:
         """One request, once."""
         if self._base:
-            parts = urlsplit(url)
-            url = urlunsplit((self._base.scheme, self._base.netloc, parts.path, parts.query, ""))
+            parts = urlsplit(uri)
+            uri = urlunsplit((self._base.scheme, self._base.netloc, parts.path, parts.query, ""))
         kwargs["timeout"] = None
         async with asyncio.timeout(TIMEOUT_S):
-            return await super().request(method, url, *args, **kwargs)
+            return await super().request(method, uri, *args, **kwargs)
 
 
 class TwilioSender:

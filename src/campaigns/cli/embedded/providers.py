@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
 
@@ -38,7 +38,7 @@ class MailSink:
         """Keeps the mail, and says so only then."""
         name = f"{time.time_ns()}-{uuid4().hex[:8]}"
         unfinished = self.directory / f"{name}.part"
-        unfinished.write_bytes(cast(bytes, envelope.original_content or b""))
+        unfinished.write_bytes(envelope.original_content or b"")
         unfinished.rename(self.directory / f"{name}.eml")
         return "250 2.0.0 kept"
 
@@ -46,7 +46,7 @@ class MailSink:
 def received_mails(directory: Path) -> Iterator[EmailMessage]:
     """Every mail in the sink, in the order in which they came."""
     for path in sorted(directory.glob("*.eml")):
-        yield cast(EmailMessage, message_from_bytes(path.read_bytes(), policy=policy.default))
+        yield message_from_bytes(path.read_bytes(), policy=policy.default)
 
 
 class Twilio:

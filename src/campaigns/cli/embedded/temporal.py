@@ -45,9 +45,7 @@ def temporal_binary(say: Say) -> Path:
     say("Getting a Temporal server: trying the SDK's download …")
     if downloaded := _download():
         return downloaded
-    say(
-        f"No download here. Building the Temporal CLI {CLI_VERSION} from the Go module proxy, about 3 minutes on 2 cores …"
-    )
+    say(f"No download here: building the Temporal CLI {CLI_VERSION} with Go, about 3 minutes on 2 cores …")
     return _build(built)
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Row, Select, delete, select, update
-from campaigns.models.database import Connection
+from sqlalchemy import delete, select, update
 
 from campaigns.models.campaign import Campaign as Definition
 from campaigns.models.campaign import SegmentTrigger
+from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Campaign, CampaignTrigger, CampaignVersion, Template
 from campaigns.models.values import Json
@@ -54,7 +54,7 @@ class Definitions:
         return definition
 
 
-def _rows() -> Select[Any]:
+def _rows() -> Any:
     return select(
         Campaign.key, Campaign.name, Campaign.status, Campaign.version, Campaign.revision,
         Campaign.created_at, Campaign.updated_at,
@@ -156,7 +156,7 @@ async def template(connection: Connection, key: str) -> Json | None:
 
 async def templates(connection: Connection, keys: Iterable[str]) -> dict[str, Json]:
     """The content of those of the templates that exist."""
-    rows: Sequence[Row[tuple[str, Json]]] = (
+    rows: Sequence[Any] = (
         await connection.execute(select(Template.key, Template.content).where(Template.key.in_(set(keys))))
     ).all()
     return dict(row.tuple() for row in rows)

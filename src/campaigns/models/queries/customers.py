@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
+
 from campaigns.models.database import Connection
-
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Consent, Customer, Erasure, Event, Holdout, SegmentMember, Suppression
 from campaigns.models.values import Json
@@ -69,27 +71,24 @@ async def put_consent(
     )
 
 
-async def consents(connection: Connection, customer_id: str) -> Sequence[Row[tuple[str, str, str, str, datetime]]]:
+async def consents(connection: Connection, customer_id: str) -> Sequence[Any]:
     """What the customer has said: channel, topic, status, source, at."""
     statement = select(Consent.channel, Consent.topic, Consent.status, Consent.source, Consent.at)
     statement = statement.where(Consent.customer_id == customer_id).order_by(Consent.channel, Consent.topic)
     return (await connection.execute(statement)).all()
 
 
-async def is_unsubscribed(connection: Connection, customer_id: str, channel: str) -> bool:
-    """Whether the customer has unsubscribed from the whole channel."""
-    statement = select(Consent.status).where(
-        Consent.customer_id == customer_id, Consent.channel == channel, Consent.topic == ""
+@cache
+def _suppressed() -> Any:
+    return select(Suppression.reason).where(
+        Suppression.channel == bindparam("channel"), Suppression.address_hash == bindparam("address")
     )
-    return (await connection.execute(statement)).scalar_one_or_none() == "unsubscribed"
 
 
 async def is_suppressed(connection: Connection, channel: str, address_hash: str) -> bool:
     """Whether the address gets nothing more on the channel."""
-    statement = select(Suppression.reason).where(
-        Suppression.channel == channel, Suppression.address_hash == address_hash
-    )
-    return (await connection.execute(statement)).scalar_one_or_none() is not None
+    parameters = {"channel": channel, "address": address_hash}
+    return (await connection.execute(_suppressed(), parameters)).first() is not None
 
 
 async def suppress(connection: Connection, channel: str, address_hash: str, reason: str, now: datetime) -> None:

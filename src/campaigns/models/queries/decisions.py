@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, select, update
-from campaigns.models.database import Connection
+from sqlalchemy import select, update
 
+from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Decision, Holdout
 
@@ -25,9 +25,7 @@ async def entered_by(connection: Connection, customer_id: str, trigger_id: str) 
     return set((await connection.execute(statement)).scalars())
 
 
-async def of_customer(
-    connection: Connection, customer_id: str, before: int | None, limit: int
-) -> Sequence[Row[Any]]:
+async def of_customer(connection: Connection, customer_id: str, before: int | None, limit: int) -> Sequence[Any]:
     """The customer's decisions, the newest first."""
     statement = select(
         Decision.id, Decision.campaign_key, Decision.trigger_id, Decision.trigger_name, Decision.outcome,

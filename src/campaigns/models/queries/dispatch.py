@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, select, update
-from campaigns.models.database import Connection
 
+from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Dispatch, Entry
 from campaigns.models.values import Json

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, case, func, literal, select, update
-from campaigns.models.database import Connection
+from sqlalchemy import case, func, literal, select, update
 
+from campaigns.models.database import Connection
 from campaigns.models.decision import EndedBy
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Dispatch, Entry, Message, StepOutcome
@@ -37,7 +37,7 @@ class PastEntries(NamedTuple):
     exposed_at: datetime | None
 
 
-def _entries() -> Select[Any]:
+def _entries() -> Any:
     return select(
         Entry.id, Entry.campaign_key.label("campaign"), Entry.version, Entry.customer_id, Entry.entry_key,
         Entry.status, Entry.ended_by, Entry.entered_at, Entry.ended_at,
@@ -54,9 +54,7 @@ async def running_of_customer(connection: Connection, customer_id: str) -> list[
     return [RunningEntry(*row) for row in await connection.execute(statement.order_by(Entry.id).with_for_update())]
 
 
-async def past_of_customer(
-    connection: Connection, customer_id: str, campaigns: Iterable[str]
-) -> list[PastEntries]:
+async def past_of_customer(connection: Connection, customer_id: str, campaigns: Iterable[str]) -> list[PastEntries]:
     """The last entry and the last exposure of the customer in each campaign and entry key."""
     counted = case((func.coalesce(Entry.ended_by, "") != EndedBy.PREEMPTED.value, Entry.entered_at), else_=None)
     statement = select(Entry.campaign_key, Entry.entry_key, func.max(counted), func.max(Entry.exposed_at))
@@ -71,13 +69,13 @@ async def add(connection: Connection, row: dict[str, Any]) -> None:
     await connection.execute(insert(connection, Entry).values(row))
 
 
-async def lock(connection: Connection, entry_id: str) -> Row[Any] | None:
+async def lock(connection: Connection, entry_id: str) -> Any | None:
     """The entry, locked until the transaction's end."""
     statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.exit_request)
     return (await connection.execute(statement.where(Entry.id == entry_id).with_for_update())).one_or_none()
 
 
-async def get(connection: Connection, entry_id: str) -> Row[Any] | None:
+async def get(connection: Connection, entry_id: str) -> Any | None:
     """The entry as the API shows it."""
     return (await connection.execute(_entries().where(Entry.id == entry_id))).one_or_none()
 
@@ -87,7 +85,7 @@ async def page(
     limit: int,
     after: tuple[datetime, str] | None,
     **where: str | None,
-) -> Sequence[Row[Any]]:
+) -> Sequence[Any]:
     """Entries in the order in which they entered, of those whose columns have the given values."""
     statement = _entries().order_by(Entry.entered_at, Entry.id).limit(limit)
     for column, value in where.items():
@@ -111,6 +109,8 @@ async def end(connection: Connection, entry_id: str, status: str, ended_by: Ende
     result = await connection.execute(statement.values(status=status, ended_by=ended_by.value, ended_at=now, held=None))
     if not result.rowcount:
         return False
+    if status == "completed":
+        return True
     await connection.execute(
         update(StepOutcome)
         .where(StepOutcome.entry_id == entry_id, StepOutcome.outcome == "waiting")
@@ -129,7 +129,7 @@ async def convert(connection: Connection, entry_id: str, now: datetime) -> None:
     await connection.execute(update(Message).where(Message.id == last.scalar_subquery()).values(converted_at=now))
 
 
-async def ended_since(connection: Connection, customer_id: str, campaigns: Iterable[str]) -> Sequence[Row[Any]]:
+async def ended_since(connection: Connection, customer_id: str, campaigns: Iterable[str]) -> Sequence[Any]:
     """Entries of the customer that have ended without a conversion yet: id, campaign, version, entered_at, trigger."""
     statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.entered_at, Entry.trigger)
     statement = statement.where(
@@ -141,7 +141,7 @@ async def ended_since(connection: Connection, customer_id: str, campaigns: Itera
     return (await connection.execute(statement)).all()
 
 
-async def hold(connection: Connection, entry_id: str, reason: str | None) -> None:
+async def hold(connection: Connection, entry_id: str, reason: str) -> None:
     """Marks why the entry's next message may not go now."""
     await connection.execute(update(Entry).where(Entry.id == entry_id).values(held=reason))
 
@@ -168,7 +168,7 @@ async def stop_running(connection: Connection, campaign: str, now: datetime) -> 
     await _owe(connection, rows)
 
 
-async def _owe(connection: Connection, rows: Select[Any]) -> None:
+async def _owe(connection: Connection, rows: Any) -> None:
     columns = ["id", "kind", "entry_id", "payload", "due_at", "attempts"]
     await connection.execute(insert(connection, Dispatch).from_select(columns, rows))
 

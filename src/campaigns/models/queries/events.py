@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, select, update
-from campaigns.models.database import Connection
+from sqlalchemy import select, update
 
 from campaigns.models.conditions import PastEvent
+from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Event
 from campaigns.models.values import Json
@@ -48,7 +48,7 @@ async def history(connection: Connection, customer_id: str, names: Iterable[str]
         return ()
     statement = select(Event.name, Event.properties, Event.timestamp)
     statement = statement.where(Event.customer_id == customer_id, Event.name.in_(wanted))
-    rows: Iterable[Row[Any]] = await connection.execute(statement.order_by(Event.timestamp.desc()).limit(HISTORY_LIMIT))
+    rows: Iterable[Any] = await connection.execute(statement.order_by(Event.timestamp.desc()).limit(HISTORY_LIMIT))
     return tuple(PastEvent(name, properties, at) for name, properties, at in rows)
 
 

@@ -2,28 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import and_, bindparam, exists, select, update
+
 from campaigns.models.database import Connection
-
-from campaigns.models.queries.base import insert
-from campaigns.models.tables import Campaign, Customer, Entry, Message, StepOutcome
+from campaigns.models.queries.base import insert_of
+from campaigns.models.tables import Campaign, Consent, Customer, Entry, Message, StepOutcome
 from campaigns.models.values import Json
-
-
-class Recipient(NamedTuple):
-    """All that decides about a message of an entry, at one moment."""
-
-    campaign: str
-    version: int
-    campaign_status: str
-    customer_id: str | None
-    entry_status: str
-    exit_request: str | None
-    held: str | None
-    trigger: Json | None
-    attributes: Json | None
 
 
 class MessageRow(NamedTuple):
@@ -36,45 +23,97 @@ class MessageRow(NamedTuple):
     error: str | None
 
 
-async def recipient(connection: Connection, entry_id: str, *, lock: bool = False) -> Recipient | None:
-    """The entry with its campaign's status and its customer's attributes; the entry's row locked if so asked."""
+class Recipient(NamedTuple):
+    """All that decides about a message of an entry, at one moment."""
+
+    campaign_status: str
+    customer_id: str | None
+    entry_status: str
+    exit_request: str | None
+    held: str | None
+    trigger: Json | None
+    attributes: Json | None
+    unsubscribed: bool
+    message: MessageRow | None
+
+
+# Statements of the hot path are built once: building one costs more than sending it to SQLite.
+
+
+@cache
+def _recipient(lock: bool) -> Any:
+    unsubscribed = exists().where(
+        Consent.customer_id == Entry.customer_id,
+        Consent.channel == bindparam("channel"),
+        Consent.topic == "",
+        Consent.status == "unsubscribed",
+    )
     statement = (
         select(
-            Entry.campaign_key, Entry.version, Campaign.status, Entry.customer_id, Entry.status, Entry.exit_request,
-            Entry.held, Entry.trigger, Customer.attributes,
+            Campaign.status, Entry.customer_id, Entry.status, Entry.exit_request, Entry.held, Entry.trigger,
+            Customer.attributes, unsubscribed, Message.id, Message.status, Message.attempt, Message.attempt_ends_at,
+            Message.error,
         )
-        .join(Campaign, Campaign.key == Entry.campaign_key)
+        .join_from(Entry, Campaign, Campaign.key == Entry.campaign_key)
         .outerjoin(Customer, Customer.id == Entry.customer_id)
-        .where(Entry.id == entry_id)
+        .outerjoin(
+            Message,
+            and_(
+                Message.entry_id == Entry.id,
+                Message.step_id == bindparam("step"),
+                Message.repetition == bindparam("repetition"),
+            ),
+        )
+        .where(Entry.id == bindparam("entry"))
     )  # fmt: skip
-    if lock:
-        statement = statement.with_for_update(of=Entry)
-    row = (await connection.execute(statement)).one_or_none()
-    return Recipient(*row) if row else None
+    return statement.with_for_update(of=Entry) if lock else statement
 
 
-async def get(connection: Connection, entry_id: str, step_id: str, repetition: int) -> MessageRow | None:
-    """The message of a step, if it was claimed."""
-    statement = select(Message.id, Message.status, Message.attempt, Message.attempt_ends_at, Message.error).where(
-        Message.entry_id == entry_id, Message.step_id == step_id, Message.repetition == repetition
-    )
-    row = (await connection.execute(statement)).one_or_none()
-    return MessageRow(*row) if row else None
+async def recipient(
+    connection: Connection, entry_id: str, step: str = "", repetition: int = 1, channel: str = "", *, lock: bool = False
+) -> Recipient | None:
+    """The entry with its campaign's status, its customer's attributes and consent, and the message of the step.
+
+    The entry's row is locked if so asked.
+    """
+    parameters = {"entry": entry_id, "step": step, "repetition": repetition, "channel": channel}
+    row = (await connection.execute(_recipient(lock), parameters)).one_or_none()
+    if row is None:
+        return None
+    return Recipient(*row[:8], message=MessageRow(*row[8:]) if row[8] is not None else None)
 
 
-async def claim(connection: Connection, row: dict[str, Any]) -> None:
-    """Claims the message of a step with its identity; its first attempt is about to begin."""
-    await connection.execute(insert(connection, Message).values(row))
+async def claim(connection: Connection, row: dict[str, Any]) -> bool:
+    """Claims the message of a step with its identity, for its first attempt. False where it is claimed already."""
+    return bool((await connection.execute(_claim(connection.dialect.name), row)).rowcount)
 
 
-async def begin_attempt(
-    connection: Connection, message_id: str, attempt: int, ends_at: datetime, address: str
-) -> None:
+@cache
+def _claim(dialect: str) -> Any:
+    return insert_of(dialect, Message.__table__).on_conflict_do_nothing()
+
+
+async def begin_attempt(connection: Connection, message_id: str, attempt: int, ends_at: datetime, address: str) -> None:
     """A later attempt is about to begin."""
     await connection.execute(
         update(Message)
         .where(Message.id == message_id)
         .values(status="sending", attempt=attempt, attempt_ends_at=ends_at, address=address)
+    )
+
+
+@cache
+def _settle() -> Any:
+    table: Any = Message.__table__
+    return (
+        update(table)
+        .where(table.c.id == bindparam("message"), table.c.attempt == bindparam("number"))
+        .values(
+            status=bindparam("new_status"),
+            error=bindparam("new_error"),
+            settled_at=bindparam("at"),
+            provider_id=bindparam("provider"),
+        )
     )
 
 
@@ -88,18 +127,26 @@ async def settle(
     error: str | None = None,
 ) -> bool:
     """Whether the attempt was the latest, and is now settled so."""
-    values: dict[str, Any] = {"status": status, "error": error}
-    if status != "retry":
-        values["settled_at"] = now
-    if provider_id:
-        values["provider_id"] = provider_id
-    statement = update(Message).where(Message.id == message_id, Message.attempt == attempt)
-    return bool((await connection.execute(statement.values(values))).rowcount)
+    parameters = {
+        "message": message_id,
+        "number": attempt,
+        "new_status": status,
+        "new_error": error,
+        "at": None if status == "retry" else now,
+        "provider": provider_id,
+    }
+    return bool((await connection.execute(_settle(), parameters)).rowcount)
+
+
+@cache
+def _expose() -> Any:
+    table: Any = Entry.__table__
+    return update(table).where(table.c.id == bindparam("entry")).values(exposed_at=bindparam("at"), held=None)
 
 
 async def expose(connection: Connection, entry_id: str, at: datetime | None) -> None:
     """When a message of the entry was last accepted, or may have been; None takes a claim's mark back."""
-    await connection.execute(update(Entry).where(Entry.id == entry_id).values(exposed_at=at))
+    await connection.execute(_expose(), {"entry": entry_id, "at": at})
 
 
 async def last_exposure(connection: Connection, entry_id: str, but_for: str) -> datetime | None:
@@ -110,18 +157,23 @@ async def last_exposure(connection: Connection, entry_id: str, but_for: str) -> 
     return max((settled or claimed for settled, claimed in await connection.execute(statement)), default=None)
 
 
-async def put_step(connection: Connection, row: dict[str, Any]) -> None:
-    """Writes what became of a passage through a step; when it was entered stays, and so does a final outcome."""
-    statement = insert(connection, StepOutcome).values(row)
-    later = {name: row.get(name) for name in ("outcome", "reason", "detail", "ended_at")}
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["entry_id", "step_id", "repetition"], set_=later, where=StepOutcome.outcome == "waiting"
-        )
+@cache
+def _put_steps(dialect: str) -> Any:
+    table = StepOutcome.__table__
+    statement = insert_of(dialect, table)
+    later = {name: getattr(statement.excluded, name) for name in ("outcome", "reason", "detail", "ended_at")}
+    return statement.on_conflict_do_update(
+        index_elements=["entry_id", "step_id", "repetition"], set_=later, where=table.c.outcome == "waiting"
     )
 
 
-async def timeline(connection: Connection, entry_id: str) -> Sequence[Row[Any]]:
+async def put_steps(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Writes what became of passages through steps; when one was entered stays, and so does a final outcome."""
+    if rows:
+        await connection.execute(_put_steps(connection.dialect.name), rows)
+
+
+async def timeline(connection: Connection, entry_id: str) -> Sequence[Any]:
     """What became of each step that the entry has come to, in order."""
     statement = select(
         StepOutcome.step_id, StepOutcome.repetition, StepOutcome.outcome, StepOutcome.reason, StepOutcome.detail,
@@ -130,7 +182,7 @@ async def timeline(connection: Connection, entry_id: str) -> Sequence[Row[Any]]:
     return (await connection.execute(statement.order_by(StepOutcome.position))).all()
 
 
-async def of_entry(connection: Connection, entry_id: str) -> Sequence[Row[Any]]:
+async def of_entry(connection: Connection, entry_id: str) -> Sequence[Any]:
     """The entry's messages: step, status, channel, provider's id, error, attempts."""
     statement = select(
         Message.step_id, Message.repetition, Message.status, Message.channel, Message.provider_id, Message.error,

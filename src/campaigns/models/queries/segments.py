@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import delete, select
+
 from campaigns.models.database import Connection
-
 from campaigns.models.queries.base import insert
 from campaigns.models.tables import Segment, SegmentMember
 
@@ -20,7 +21,7 @@ async def put(connection: Connection, key: str, name: str, active: bool, now: da
     )
 
 
-async def get(connection: Connection, key: str) -> Row[tuple[str, str, bool]] | None:
+async def get(connection: Connection, key: str) -> Any | None:
     """Key, name and whether it is active."""
     statement = select(Segment.key, Segment.name, Segment.active).where(Segment.key == key)
     return (await connection.execute(statement)).one_or_none()
@@ -61,7 +62,7 @@ async def of_customer(connection: Connection, customer_id: str) -> frozenset[str
     return frozenset((await connection.execute(statement)).scalars())
 
 
-async def members(connection: Connection, key: str, after: str, limit: int) -> Sequence[Row[tuple[str, datetime]]]:
+async def members(connection: Connection, key: str, after: str, limit: int) -> Sequence[Any]:
     """Members by id, and since when."""
     statement = select(SegmentMember.customer_id, SegmentMember.entered_at)
     statement = statement.where(SegmentMember.segment_key == key, SegmentMember.customer_id > after)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, select
-from campaigns.models.database import Connection
+from sqlalchemy import func, select
 
+from campaigns.models.database import Connection
 from campaigns.models.tables import Decision, Entry, Holdout, Message, StepOutcome
 
-Rows = Sequence[Row[Any]]
+Rows = Sequence[Any]
 
 
 async def entries(connection: Connection, campaign: str) -> Rows:
@@ -41,7 +41,7 @@ async def messages(connection: Connection, campaign: str) -> Rows:
     return (await connection.execute(statement.group_by(Message.step_id, Message.status))).all()
 
 
-async def holdout(connection: Connection, campaign: str) -> Row[Any]:
+async def holdout(connection: Connection, campaign: str) -> Any:
     """Customers left out, those of them who converted."""
     statement = select(func.count(), func.count(Holdout.converted_at)).where(Holdout.campaign_key == campaign)
     return (await connection.execute(statement)).one()

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from campaigns.models.database import Connection
 
 from campaigns.activities.rendering import RenderingError, check_text
 from campaigns.models.campaign import (
@@ -15,6 +14,7 @@ from campaigns.models.campaign import (
     not_yet,
     parse_campaign,
 )
+from campaigns.models.database import Connection
 from campaigns.models.problems import FieldError, Invalid, place_text
 from campaigns.models.queries import campaigns, entries, segments
 from campaigns.models.queries.campaigns import CampaignRow

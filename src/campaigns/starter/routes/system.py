@@ -15,9 +15,11 @@ router = APIRouter(tags=["system"])
 
 OWED = Gauge("campaigns_dispatch_owed", "Decisions that Temporal has not been told of yet.")
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <meta name="robots" content="noindex"><title>Unsubscribe</title>
-<body style="font: 1.1rem/1.5 system-ui; max-width: 32rem; margin: 20vh auto; padding: 0 1rem">{content}</body></html>"""
+<body style="font: 1.1rem/1.5 system-ui; max-width: 32rem; margin: 20vh auto; padding: 0 1rem">{content}</body>
+</html>"""
 
 
 @router.get("/", include_in_schema=False)
