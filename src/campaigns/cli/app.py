@@ -21,7 +21,7 @@ from campaigns.models.settings import Settings
 app = typer.Typer(help="Durable customer journeys on Temporal.", no_args_is_help=True, pretty_exceptions_enable=False)
 imports = typer.Typer(help="Imports history: it counts, and triggers nothing.", no_args_is_help=True)
 app.add_typer(imports, name="import")
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
 

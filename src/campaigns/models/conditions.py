@@ -46,7 +46,7 @@ class _Compared(Strict):
     def _value_fits(self) -> "_Compared":
         given = "value" in self.model_fields_set
         if self.op in ("exists", "not_exists"):
-            if given:
+            if self.value is not None:
                 raise ValueError(f"value: the op {self.op} takes none")
         elif not given:
             raise ValueError(f"value: the op {self.op} needs one")

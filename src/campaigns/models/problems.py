@@ -69,7 +69,7 @@ def _follow(value: object, place: tuple[str | int, ...]) -> tuple[int, tuple[str
             return 0, (part, *kept)
         ways.append((dropped, (part, *kept)))
     dropped, kept = _follow(value, rest)
-    return min((dropped + 1, kept), *ways, key=lambda way: way[0])
+    return min([(dropped + 1, kept), *ways], key=lambda way: way[0])
 
 
 def _has(value: object, part: str | int) -> bool:

@@ -48,7 +48,7 @@ class SmtpServer:
 class Settings(BaseSettings):
     """Every setting of the product. There are no default secrets: what is required is asked for where it is used."""
 
-    model_config = SettingsConfigDict(env_prefix="CAMPAIGNS_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CAMPAIGNS_", env_ignore_empty=True, extra="ignore")
 
     database_url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///.campaigns/campaigns.db"
     host: str = "127.0.0.1"

@@ -99,3 +99,7 @@ def server_command(binary: Path, directory: Path, port: int, ui_port: int) -> li
         # Twice the speed; what a process wrote outlives it all the same.
         "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=OFF",
     ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    print(f"Temporal server: {temporal_binary(lambda text: print(text, flush=True))}")

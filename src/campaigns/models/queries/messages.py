@@ -80,7 +80,7 @@ async def recipient(
     row = (await connection.execute(_recipient(lock), parameters)).one_or_none()
     if row is None:
         return None
-    return Recipient(*row[:8], message=MessageRow(*row[8:]) if row[8] is not None else None)
+    return Recipient(*row[:8], MessageRow(*row[8:]) if row[8] is not None else None)  # type: ignore[call-arg] # a slice of a row has its length
 
 
 async def claim(connection: Connection, row: dict[str, Any]) -> bool:

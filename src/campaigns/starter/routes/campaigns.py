@@ -37,6 +37,10 @@ MOVES = {
 }
 
 
+READ_ONLY = {"status", "version", "created_at", "updated_at", "warnings"}
+"""What answers say besides the definition: an answer may be edited and sent back."""
+
+
 @router.post("", status_code=201, openapi_extra=takes(Campaign))
 async def create_campaign(body: Body, parts: Parts, response: Response) -> Json:
     """Makes a draft."""
@@ -157,6 +161,8 @@ def _entry_cursor(cursor: str | None) -> Any:
 
 def checked_definition(raw: object) -> Campaign:
     """A definition that stands by itself, its texts included. Raises Invalid."""
+    if isinstance(raw, dict):
+        raw = {name: value for name, value in raw.items() if name not in READ_ONLY}
     definition = parse_campaign(raw)
     errors = []
     for place, step in walk(definition.steps or []):

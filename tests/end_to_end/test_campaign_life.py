@@ -1,0 +1,206 @@
+"""Pause, stop, goals, leaving, consent: what may happen to an entry besides its steps."""
+
+import asyncio
+
+from temporalio.client import Client
+
+from campaigns.cli.demo import inconsistencies
+from tests.support.product import Product, until
+
+MAIL = {"id": "mail", "type": "email", "subject": "Hello", "html": "<a href='{{ unsubscribe_url }}'>x</a>"}
+PAUSE = {"id": "pause", "type": "delay", "for": "PT1S"}
+REST = {"id": "rest", "type": "delay", "for": "P30D"}
+
+
+async def test_a_pause_holds_and_loses_nobody(product: Product):
+    starter = await product.starter()
+    await starter.campaign("c", steps=[PAUSE, MAIL])
+    async with product.worker():
+        for n in range(5):
+            await starter.customer(f"c{n}")
+            await starter.track(f"c{n}", "c")
+        await starter.call("POST", "/v1/campaigns/c/pause")
+        await starter.until_waiting("c", "mail")
+        assert [one["outcome"] for one in (await starter.track("late", "c"))["decisions"]] == ["not_live"]
+        await asyncio.sleep(1.5)
+        statistics = await starter.statistics("c")
+        assert (statistics["entries"]["running"], statistics["steps"][1]["waiting"]) == (5, 5)
+        assert inconsistencies(statistics) == []
+        assert product.providers.mails == []
+        timeline = (await starter.call("GET", f"/v1/entries/{(await starter.entries('c'))[0]['id']}"))["timeline"]
+        assert timeline[-1]["detail"] == "held: paused"
+        await starter.call("POST", "/v1/campaigns/c/resume")
+        statistics = await starter.until_ended("c")
+    assert statistics["entries"]["completed"] == 5
+    assert len(product.providers.mails) == 5
+
+
+async def test_stop_ends_all_without_another_message(product: Product):
+    starter = await product.starter()
+    await starter.campaign("c", steps=[PAUSE, MAIL])
+    async with product.worker():
+        for n in range(5):
+            await starter.customer(f"c{n}")
+            await starter.track(f"c{n}", "c")
+        await starter.until_waiting("c", "pause")
+        await starter.call("POST", "/v1/campaigns/c/stop")
+        statistics = await starter.until_ended("c")
+        await asyncio.sleep(1.5)
+    assert statistics["entries"]["exited"] == 5
+    assert {entry["ended_by"] for entry in await starter.entries("c")} == {"stopped"}
+    assert product.providers.mails == []
+    assert inconsistencies(statistics) == []
+
+
+async def test_stop_while_paused(product: Product):
+    starter = await product.starter()
+    await starter.campaign("c", steps=[PAUSE, MAIL])
+    async with product.worker():
+        await starter.customer("ann")
+        await starter.track("ann", "c")
+        await starter.call("POST", "/v1/campaigns/c/pause")
+        await starter.until_waiting("c", "mail")
+        await starter.call("POST", "/v1/campaigns/c/stop")
+        statistics = await starter.until_ended("c")
+    assert statistics["entries"]["exited"] == 1
+    assert product.providers.mails == []
+
+
+async def test_a_goal_ends_a_long_delay_at_once(product: Product):
+    starter = await product.starter()
+    where = {"property": "order", "op": "equals", "value": {"trigger": "order"}}
+    await starter.campaign("c", goal={"event": "Bought", "where": where, "within": "P14D"}, steps=[MAIL, REST])
+    async with product.worker():
+        await starter.customer("ann")
+        await starter.track("ann", "c", {"order": 7})
+        await starter.until_waiting("c", "rest")
+        assert (await starter.track("ann", "Bought", {"order": 8}))["signalled"] == []
+        assert len((await starter.track("ann", "Bought", {"order": 7}))["signalled"]) == 1
+        statistics = await starter.until_ended("c")
+    assert (statistics["entries"]["exited"], statistics["entries"]["converted"]) == (1, 1)
+    assert statistics["steps"][0]["messages"]["converted"] == 1
+    assert statistics["steps"][1]["exited"] == 1
+    assert (await starter.entries("c"))[0]["ended_by"] == "goal"
+
+
+async def test_a_goal_counts_after_the_end_too(product: Product):
+    starter = await product.starter()
+    await starter.campaign("c", goal={"event": "Bought", "within": "PT2S"}, steps=[MAIL])
+    async with product.worker():
+        for customer in ("ann", "bob"):
+            await starter.customer(customer)
+            await starter.track(customer, "c")
+        await starter.until_ended("c")
+        await starter.track("ann", "Bought")
+        await starter.track("ann", "Bought")
+        await asyncio.sleep(2)
+        await starter.track("bob", "Bought")
+    assert (await starter.statistics("c"))["entries"]["converted"] == 1
+
+
+async def test_the_holdout_gets_nothing_and_is_compared(product: Product):
+    starter = await product.starter()
+    await starter.campaign("c", holdout_percent=100, goal={"event": "Bought"}, steps=[MAIL])
+    assert [one["outcome"] for one in (await starter.track("ann", "c"))["decisions"]] == ["holdout"]
+    await starter.track("bob", "c")
+    await starter.track("ann", "Bought")
+    statistics = await starter.statistics("c")
+    assert statistics["holdout"] == {"customers": 2, "converted": 1}
+    assert statistics["entries"]["entered"] == 0
+
+
+async def test_leaving_the_segments_ends_the_entry(product: Product):
+    starter = await product.starter()
+    for segment in ("a", "b"):
+        await starter.call("PUT", f"/v1/segments/{segment}", {"name": segment})
+    await starter.campaign("c", trigger={"type": "segment", "segments": ["a", "b"]}, exit_on_leave=True, steps=[REST])
+    async with product.worker():
+        await starter.customer("ann")
+        for segment in ("a", "b"):
+            await starter.call("POST", f"/v1/segments/{segment}/members", {"customer_ids": ["ann"]})
+        await starter.until_waiting("c", "rest")
+        await starter.call("DELETE", "/v1/segments/a/members/ann")
+        assert (await starter.statistics("c"))["entries"]["running"] == 1
+        await starter.call("DELETE", "/v1/segments/b/members/ann")
+        await starter.until_ended("c")
+    assert (await starter.entries("c"))[0]["ended_by"] == "left_segment"
+
+
+async def test_entering_a_segment_twice_is_one_trigger(product: Product):
+    starter = await product.starter()
+    await starter.call("PUT", "/v1/segments/a", {"name": "a"})
+    await starter.campaign("c", trigger={"type": "segment", "segments": ["a"]}, frequency={"type": "every_time"}, steps=[{"type": "exit"}])
+    await starter.customer("ann")
+    members = {"customer_ids": ["ann"]}
+    assert len((await starter.call("POST", "/v1/segments/a/members", members))["decisions"]) == 1
+    assert (await starter.call("POST", "/v1/segments/a/members", members))["decisions"] == []
+
+
+async def test_an_edit_changes_new_entries_only(product: Product):
+    starter = await product.starter()
+    await starter.campaign("c", steps=[{**PAUSE, "for": "PT2S"}, MAIL])
+    async with product.worker():
+        await starter.customer("ann")
+        await starter.customer("bob")
+        await starter.track("ann", "c")
+        edited = {**MAIL, "id": "other", "subject": "New"}
+        definition = {"name": "c", "trigger": {"type": "event", "event": "c"}, "steps": [edited]}
+        assert (await starter.call("PUT", "/v1/campaigns/c", definition))["version"] == 2
+        await starter.track("bob", "c")
+        statistics = await starter.until_ended("c")
+    assert {entry["customer_id"]: entry["version"] for entry in await starter.entries("c")} == {"ann": 1, "bob": 2}
+    assert [mail["Subject"] for mail in product.providers.mails_to("ann")] == ["Hello"]
+    assert [mail["Subject"] for mail in product.providers.mails_to("bob")] == ["New"]
+    assert [step["id"] for step in statistics["steps"]] == ["other", "pause", "mail"]
+    assert inconsistencies(statistics) == []
+
+
+async def test_unsubscribing_by_the_link_in_the_mail(product: Product):
+    starter = await product.starter()
+    await starter.campaign("c", frequency={"type": "every_time"}, steps=[MAIL])
+    await starter.campaign("receipt", trigger={"type": "event", "event": "c"}, frequency={"type": "every_time"}, steps=[{**MAIL, "category": "transactional"}])
+    async with product.worker():
+        await starter.customer("ann")
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        await starter.until_ended("receipt")
+        mails = product.providers.mails_to("ann")
+        (mail,) = [one for one in mails if one["List-Unsubscribe"]]
+        assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        path = mail["List-Unsubscribe"].strip("<>").removeprefix("http://campaigns.test")
+        starter.api.headers.pop("Authorization")
+        page = await starter.api.get(path)
+        assert (page.status_code, "Unsubscribe" in page.text) == (200, True)
+        assert (await starter.api.post(path[:-2] + "xx")).status_code == 404
+        starter.api.headers["Authorization"] = "Bearer test-api-key"
+        assert (await starter.call("GET", "/v1/customers/ann"))["consents"] == []
+        for _ in range(2):
+            answer = await starter.tracking.post(path, data={"List-Unsubscribe": "One-Click"}, auth=None)
+            assert answer.status_code == 200
+        await starter.track("ann", "c")
+        statistics = await starter.until_ended("c")
+        await starter.until_ended("receipt")
+    assert statistics["steps"][0]["skipped"] == {"unsubscribed": 1}
+    assert statistics["steps"][0]["messages"]["unsubscribed"] == 1
+    assert len(product.providers.mails_to("ann")) == 3
+
+
+async def test_skip_a_wait_and_take_one_out(product: Product, client: Client):
+    starter = await product.starter()
+    await starter.campaign("c", steps=[REST, MAIL])
+    async with product.worker():
+        for customer in ("ann", "bob"):
+            await starter.customer(customer)
+            await starter.track(customer, "c")
+
+        async def both_wait() -> bool:
+            return (await starter.statistics("c"))["steps"][0]["waiting"] == 2
+
+        await until(both_wait)
+        ann, bob = sorted(await starter.entries("c"), key=lambda entry: entry["customer_id"])
+        await starter.call("POST", f"/v1/entries/{ann['id']}/skip-wait", status=202)
+        await starter.call("POST", f"/v1/entries/{bob['id']}/exit", status=202)
+        statistics = await starter.until_ended("c")
+        await starter.call("POST", f"/v1/entries/{bob['id']}/exit", status=409)
+    assert (statistics["entries"]["completed"], statistics["entries"]["exited"]) == (1, 1)
+    assert len(product.providers.mails) == 1

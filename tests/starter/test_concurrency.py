@@ -1,0 +1,142 @@
+"""Admission under concurrency: what two starters decide is what one after the other would decide."""
+
+import asyncio
+import random
+
+import pytest
+
+from campaigns.cli.demo import inconsistencies
+from tests.support.product import Product, Starter
+
+MAIL = [{"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}]
+REST = [{"id": "rest", "type": "delay", "for": "P1D"}]
+EVERY_TIME = {"type": "every_time"}
+
+
+@pytest.fixture
+async def two(product: Product) -> tuple[Starter, Starter]:
+    return await product.starter(), await product.starter()
+
+
+def outcomes(answers: list[dict], campaign: str) -> list[str]:
+    return sorted(one["outcome"] for answer in answers for one in answer["decisions"] if one["campaign"] == campaign)
+
+
+async def test_the_same_event_a_hundred_times_at_once(product: Product, two: tuple[Starter, Starter]):
+    await two[0].customer("ann")
+    await two[0].campaign("c", frequency=EVERY_TIME, steps=MAIL)
+    async with product.worker():
+        answers = await asyncio.gather(*(two[n % 2].track("ann", "c", messageId="the-same") for n in range(100)))
+        assert all(answer == answers[0] for answer in answers)
+        statistics = await two[0].until_ended("c")
+        await asyncio.sleep(1)
+    assert statistics["decisions"]["entered"] == statistics["entries"]["entered"] == 1
+    assert len(product.providers.mails) == 1
+
+
+async def test_a_hundred_events_at_once_enter_once(product: Product, two: tuple[Starter, Starter]):
+    await two[0].customer("ann")
+    await two[0].campaign("c", steps=MAIL)
+    async with product.worker():
+        answers = await asyncio.gather(*(two[n % 2].track("ann", "c") for n in range(100)))
+        await two[0].until_ended("c")
+    assert outcomes(answers, "c").count("entered") == 1
+    assert set(outcomes(answers, "c")) <= {"entered", "already_running", "already_entered"}
+    assert len(product.providers.mails) == 1
+
+
+async def test_entry_keys_count_by_themselves(two: tuple[Starter, Starter]):
+    await two[0].campaign("c", entry_key="properties.order", steps=REST)
+    properties = [{"order": str(n % 5)} for n in range(50)] + [{}, {}, {"order": None}]
+    answers = await asyncio.gather(*(two[n % 2].track("ann", "c", one) for n, one in enumerate(properties)))
+    assert outcomes(answers, "c").count("entered") == 6
+    found = await two[0].call("GET", "/v1/entries?customer=ann&entry_key=3")
+    assert [entry["entry_key"] for entry in found["entries"]] == ["3"]
+
+
+async def test_one_winner_by_priority(two: tuple[Starter, Starter]):
+    """Two campaigns and many triggers at once for each of many customers, in every order."""
+    trigger = {"type": "event", "event": "E"}
+    for key, priority in (("second", 1), ("first", 0)):
+        await two[0].campaign(key, trigger=trigger, priority=priority, frequency=EVERY_TIME, steps=REST)
+    tracks = [(starter, f"c{n}") for n in range(15) for starter in (*two, *two)]
+    random.Random(1).shuffle(tracks)
+    answers = await asyncio.gather(*(starter.track(customer, "E") for starter, customer in tracks))
+    assert outcomes(answers, "first").count("entered") == 15
+    assert set(outcomes(answers, "second")) == {"lower_priority"}
+    losers = [one for answer in answers for one in answer["decisions"] if one["outcome"] == "lower_priority"]
+    assert {one["winner"] for one in losers} == {"first"}
+
+
+async def test_a_higher_priority_preempts_what_has_reached_nobody(product: Product, two: tuple[Starter, Starter]):
+    where = {"property": "big", "op": "equals", "value": True}
+    await two[0].campaign("low", trigger={"type": "event", "event": "E"}, priority=5, frequency_cap="P1D", steps=[*REST, *MAIL])
+    await two[0].campaign("high", trigger={"type": "event", "event": "E", "where": where}, priority=1, steps=MAIL)
+    async with product.worker():
+        await two[0].customer("ann")
+        await two[0].track("ann", "E")
+        await two[0].until_waiting("low", "rest")
+        answer = await two[1].track("ann", "E", {"big": True})
+        assert {one["campaign"]: one["outcome"] for one in answer["decisions"]} == {"low": "already_running", "high": "entered"}
+        await two[0].until_ended("high")
+        low = await two[0].until_ended("low")
+        assert inconsistencies(low) == []
+        (entry,) = await two[0].entries("low")
+        assert (entry["status"], entry["ended_by"]) == ("exited", "preempted")
+        # Its once is given back; what has had its message is not pre-empted any more, but over.
+        again = await two[0].track("ann", "E")
+        assert {one["campaign"]: one["outcome"] for one in again["decisions"]} == {"low": "entered", "high": "not_matching"}
+
+
+async def test_one_that_has_reached_the_customer_is_not_preempted(product: Product, two: tuple[Starter, Starter]):
+    where = {"property": "big", "op": "equals", "value": True}
+    await two[0].campaign("low", trigger={"type": "event", "event": "E"}, priority=5, steps=[*MAIL, *REST])
+    await two[0].campaign("high", trigger={"type": "event", "event": "E", "where": where}, priority=1, steps=MAIL)
+    async with product.worker():
+        await two[0].customer("ann")
+        await two[0].track("ann", "E")
+        await two[0].until_waiting("low", "rest")
+        answer = await two[1].track("ann", "E", {"big": True})
+    found = {one["campaign"]: (one["outcome"], one.get("winner")) for one in answer["decisions"]}
+    assert found == {"low": ("already_running", None), "high": ("lower_priority", "low")}
+
+
+async def test_the_frequency_cap_holds_under_fire(product: Product, two: tuple[Starter, Starter]):
+    await two[0].campaign("c", frequency=EVERY_TIME, frequency_cap="P1D", entry_key="properties.n", steps=MAIL)
+    await two[0].customer("ann")
+    async with product.worker():
+        answers = await asyncio.gather(*(two[n % 2].track("ann", "c", {"n": n}) for n in range(40)))
+        await two[0].until_ended("c")
+        assert outcomes(answers, "c").count("entered") == 1
+        later = await two[0].track("ann", "c", {"n": "later"})
+    (decision,) = later["decisions"]
+    assert decision["outcome"] == "frequency_cap"
+    assert decision["retry_at"] > decision["decided_at"]
+    assert len(product.providers.mails) == 1
+
+
+async def test_one_that_ended_without_an_exposure_gives_the_cap_back(product: Product, two: tuple[Starter, Starter]):
+    await two[0].campaign("c", frequency=EVERY_TIME, frequency_cap="P1D", steps=MAIL)
+    await two[0].customer("ann", email=None)
+    async with product.worker():
+        for _ in range(2):
+            (decision,) = (await two[0].track("ann", "c"))["decisions"]
+            assert decision["outcome"] == "entered"
+            statistics = await two[0].until_ended("c")
+    assert statistics["steps"][0]["skipped"] == {"no_address": 2}
+
+
+async def test_a_locked_customer_delays_nobody_else(two: tuple[Starter, Starter], database_url: str):
+    if database_url.startswith("sqlite"):
+        return  # SQLite has one writer, whoever the customer is.
+    await two[0].campaign("c", steps=REST)
+    await two[0].customer("ann")
+    from campaigns.models.queries import customers
+
+    async with two[0].parts.database.write() as connection:
+        await customers.lock(connection, "ann")
+        waiting = asyncio.create_task(two[1].track("ann", "c"))
+        async with asyncio.timeout(5):
+            await two[1].track("bob", "c")
+        assert not waiting.done()
+    assert (await waiting)["decisions"][0]["outcome"] == "entered"

@@ -1,0 +1,147 @@
+"""What a killed starter leaves behind is done by the next: each accepted message has had its effect once."""
+
+import asyncio
+
+from temporalio.client import Client
+
+from tests.support.product import Product, until
+
+MAIL = [{"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}]
+WAIT = [{"id": "wait", "type": "wait", "for": [{"name": "go", "event": "Go", "steps": MAIL}], "timeout": "PT60S"}]
+
+
+async def owed(starter) -> int:
+    from campaigns.models.queries import dispatch
+
+    async with starter.parts.database.read() as connection:
+        return await dispatch.count(connection)
+
+
+async def test_committed_but_never_dispatched(product: Product):
+    """The starter dies between its commit and the start: the sweep of another starts the entry, and signals it."""
+    dying = await product.starter(dispatching=False)
+    await dying.customer("ann")
+    await dying.campaign("c", steps=WAIT)
+    entered = await dying.track("ann", "c")
+    assert (await dying.track("ann", "Go"))["signalled"] == [entered["decisions"][0]["entry_id"]]
+    assert await owed(dying) == 2
+    async with product.worker():
+        other = await product.starter()
+        await other.until_ended("c", timeout=30)
+        assert len(product.providers.mails) == 1
+        await until(lambda: _nothing_owed(other))
+
+
+async def _nothing_owed(starter) -> bool:
+    return await owed(starter) == 0
+
+
+async def test_started_but_not_marked(product: Product):
+    """It dies between the start and its mark: doing both again changes nothing."""
+    starter = await product.starter(dispatching=False)
+    await starter.customer("ann")
+    await starter.campaign("c", steps=WAIT)
+    await starter.track("ann", "c")
+    await starter.track("ann", "Go")
+    async with product.worker():
+        from campaigns.models.queries import dispatch
+        from campaigns.models.values import utc_now
+
+        async with starter.parts.database.read() as connection:
+            assert await dispatch.any_due(connection, utc_now()) is False
+        rows = await _rows(starter)
+        for row in [*rows, *rows, *reversed(rows)]:
+            assert await starter.parts.dispatcher.act(row)
+        await starter.until_ended("c")
+        for row in rows:
+            # Long after the end, too: what has begun is not started again.
+            assert await starter.parts.dispatcher.act(row)
+        await asyncio.sleep(1)
+    assert len(product.providers.mails) == 1
+    assert (await starter.statistics("c"))["entries"]["completed"] == 1
+
+
+async def _rows(starter):
+    from sqlalchemy import select
+
+    from campaigns.models.queries.dispatch import DispatchRow
+    from campaigns.models.tables import Dispatch
+
+    async with starter.parts.database.read() as connection:
+        columns = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload)
+        return [DispatchRow(*row) for row in await connection.execute(columns.order_by(Dispatch.due_at))]
+
+
+async def test_an_event_that_comes_before_the_start(product: Product):
+    """The signal overtakes the start: signal-with-start keeps it."""
+    starter = await product.starter(dispatching=False)
+    await starter.customer("ann")
+    await starter.campaign("c", steps=WAIT)
+    await starter.track("ann", "c")
+    await starter.track("ann", "Go")
+    start, signal = sorted(await _rows(starter), key=lambda row: row.kind != "start")
+    assert await starter.parts.dispatcher.act(signal)
+    assert await starter.parts.dispatcher.act(start)
+    async with product.worker():
+        await starter.until_ended("c")
+    assert len(product.providers.mails) == 1
+
+
+async def test_terminated_in_temporal_is_failed(product: Product, client: Client):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", steps=WAIT)
+    async with product.worker():
+        entry_id = (await starter.track("ann", "c"))["decisions"][0]["entry_id"]
+        await starter.until_waiting("c", "wait")
+        await client.get_workflow_handle(f"entry-{entry_id}").terminate("an operator's click")
+        statistics = await starter.until_ended("c", timeout=40)
+    assert statistics["entries"]["failed"] == 1
+    assert statistics["steps"][0]["exited"] == 1
+    assert (await starter.entries("c"))[0]["ended_by"] == "terminated"
+
+
+async def test_cancelled_in_temporal_is_taken_out(product: Product, client: Client):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", steps=WAIT)
+    async with product.worker():
+        entry_id = (await starter.track("ann", "c"))["decisions"][0]["entry_id"]
+        await starter.until_waiting("c", "wait")
+        await client.get_workflow_handle(f"entry-{entry_id}").cancel()
+        statistics = await starter.until_ended("c")
+    assert statistics["entries"]["exited"] == 1
+    assert (await starter.entries("c"))[0]["ended_by"] == "operator"
+
+
+async def test_an_erased_customer(product: Product, client: Client):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.call("PUT", "/v1/segments/vip", {"name": "VIP"})
+    await starter.call("POST", "/v1/segments/vip/members", {"customer_ids": ["ann"]})
+    await starter.campaign("c", frequency={"type": "every_time"}, steps=[*MAIL, *WAIT[:0], {"id": "rest", "type": "delay", "for": "P1D"}])
+    async with product.worker():
+        entry_id = (await starter.track("ann", "c"))["decisions"][0]["entry_id"]
+        await starter.until_waiting("c", "rest")
+        await starter.call("DELETE", "/v1/customers/ann", status=204)
+        await starter.call("GET", "/v1/customers/ann", status=404)
+
+        async def gone() -> bool:
+            try:
+                await client.get_workflow_handle(f"entry-{entry_id}").describe()
+            except Exception:
+                return True
+            return False
+
+        await until(gone)
+        statistics = await starter.until_ended("c")
+        assert (statistics["entries"]["exited"], statistics["steps"][0]["messages"]["sent"]) == (1, 1)
+        assert [one["outcome"] for one in (await starter.track("ann", "c"))["decisions"]] == ["erased"]
+        await starter.call("GET", "/v1/customers/ann", status=404)
+    from sqlalchemy import text
+
+    async with starter.parts.database.read() as connection:
+        for table in ("customer", "entry", "decision", "segment_member", "event", "consent", "holdout"):
+            column = "id" if table == "customer" else "customer_id"
+            count = await connection.execute(text(f"SELECT count(*) FROM {table} WHERE {column} = 'ann'"))
+            assert count.scalar_one() == 0, table

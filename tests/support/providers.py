@@ -1,0 +1,106 @@
+"""Providers that speak their protocols, and fail as they are told."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+import uvicorn
+from aiosmtpd.smtp import SMTP
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from campaigns.cli.embedded.providers import Twilio, received_texts
+
+
+class Providers:
+    """An SMTP server and Twilio, with what each has received.
+
+    `mail_faults` and `text_faults` are used up one by one, a message each: for mail a reply such as `451 later` at RCPT
+    or DATA (`rcpt 550 no`), `drop` (the line breaks once the data is there), `drop before`, `stall`; for text messages
+    an HTTP status, `stall`, or `drop`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.sid, self.token = "AC" + "1" * 32, "t" * 32
+        self.mails: list[EmailMessage] = []
+        self.raw_mails: list[bytes] = []
+        self.mail_faults: deque[str] = deque()
+        self.text_faults: deque[str | int] = deque()
+        self.stall_s = 60.0
+        self.smtp_port = self.twilio_port = 0
+        self._log = directory / "messages.jsonl"
+        self._twilio = Twilio(self._log, self.sid, self.token).app()
+
+    @property
+    def texts(self) -> list[dict]:
+        return received_texts(self._log)
+
+    def mails_to(self, customer: str) -> list[EmailMessage]:
+        return [mail for mail in self.mails if mail["To"] == f"{customer}@example.com"]
+
+    def clear(self) -> None:
+        self.mails.clear()
+        self.raw_mails.clear()
+        self.mail_faults.clear()
+        self.text_faults.clear()
+        self._log.unlink(missing_ok=True)
+
+    async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
+        if self.mail_faults and self.mail_faults[0].startswith("rcpt "):
+            return self.mail_faults.popleft().removeprefix("rcpt ")
+        if self.mail_faults and self.mail_faults[0] == "drop before":
+            self.mail_faults.popleft()
+            server.transport.abort()
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802
+        fault = self.mail_faults.popleft() if self.mail_faults else ""
+        if fault[:1].isdigit():
+            return fault
+        self.raw_mails.append(envelope.original_content)
+        self.mails.append(message_from_bytes(envelope.original_content, policy=policy.default))
+        if fault == "drop":
+            server.transport.abort()
+        elif fault == "stall":
+            await asyncio.sleep(self.stall_s)
+        return "250 2.0.0 taken"
+
+    async def twilio(self, scope, receive, send) -> None:
+        """Twilio's stand-in, behind the faults."""
+        request = Request(scope, receive)
+        fault = self.text_faults.popleft() if request.method == "POST" and self.text_faults else None
+        if isinstance(fault, int):
+            body = {"code": 20429 if fault == 429 else 20500, "message": "fault", "status": fault}
+            await JSONResponse(body, fault)(scope, receive, send)
+        elif fault == "stall":
+            await asyncio.sleep(self.stall_s)
+            await Response(status_code=504)(scope, receive, send)
+        else:
+            await self._twilio(scope, receive, send)
+
+
+@asynccontextmanager
+async def running_providers(directory: Path) -> AsyncIterator[Providers]:
+    providers = Providers(directory)
+    loop = asyncio.get_running_loop()
+    smtp = await loop.create_server(lambda: SMTP(providers, hostname="localhost"), "127.0.0.1", 0)
+    providers.smtp_port = smtp.sockets[0].getsockname()[1]
+    http = await loop.create_server(lambda: None, "127.0.0.1", 0)  # type: ignore[arg-type,return-value] # finds a port
+    providers.twilio_port = http.sockets[0].getsockname()[1]
+    http.close()
+    config = uvicorn.Config(
+        providers.twilio, "127.0.0.1", providers.twilio_port, log_level="error", interface="asgi3", lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield providers
+    server.should_exit = True
+    await serving
+    smtp.close()
