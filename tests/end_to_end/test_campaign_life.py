@@ -129,7 +129,9 @@ async def test_leaving_the_segments_ends_the_entry(product: Product):
 async def test_entering_a_segment_twice_is_one_trigger(product: Product):
     starter = await product.starter()
     await starter.call("PUT", "/v1/segments/a", {"name": "a"})
-    await starter.campaign("c", trigger={"type": "segment", "segments": ["a"]}, frequency={"type": "every_time"}, steps=[{"type": "exit"}])
+    await starter.campaign(
+        "c", trigger={"type": "segment", "segments": ["a"]}, frequency={"type": "every_time"}, steps=[{"type": "exit"}]
+    )
     await starter.customer("ann")
     members = {"customer_ids": ["ann"]}
     assert len((await starter.call("POST", "/v1/segments/a/members", members))["decisions"]) == 1
@@ -158,7 +160,12 @@ async def test_an_edit_changes_new_entries_only(product: Product):
 async def test_unsubscribing_by_the_link_in_the_mail(product: Product):
     starter = await product.starter()
     await starter.campaign("c", frequency={"type": "every_time"}, steps=[MAIL])
-    await starter.campaign("receipt", trigger={"type": "event", "event": "c"}, frequency={"type": "every_time"}, steps=[{**MAIL, "category": "transactional"}])
+    await starter.campaign(
+        "receipt",
+        trigger={"type": "event", "event": "c"},
+        frequency={"type": "every_time"},
+        steps=[{**MAIL, "category": "transactional"}],
+    )
     async with product.worker():
         await starter.customer("ann")
         await starter.track("ann", "c")

@@ -70,7 +70,11 @@ REFUSED = [
 
 
 @on_sqlite
-@pytest.mark.parametrize(("method", "path", "body", "status", "field"), REFUSED, ids=[f"{case[0]} {case[1][:40]} {case[2][:40]!r}" for case in REFUSED])
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "field"),
+    REFUSED,
+    ids=[f"{case[0]} {case[1][:40]} {case[2][:40]!r}" for case in REFUSED],
+)
 async def test_management_refuses(refusing: Starter, method, path, body, status, field):
     answer = await refusing.api.request(method, path, content=body)
     assert answer.status_code == status, answer.text
@@ -171,7 +175,9 @@ async def test_versions_and_conflicts(starter: Starter):
 async def test_warnings(starter: Starter):
     await starter.call("PUT", "/v1/segments/quiet", {"name": "Quiet", "active": False})
     trigger = {"type": "segment", "segments": ["quiet"]}
-    await starter.campaign("c", start=False, trigger=trigger, ends_at="2020-01-01T00:00:00Z", starts_at="2019-01-01T00:00:00Z", steps=STEPS)
+    await starter.campaign(
+        "c", start=False, trigger=trigger, ends_at="2020-01-01T00:00:00Z", starts_at="2019-01-01T00:00:00Z", steps=STEPS
+    )
     started = await starter.call("POST", "/v1/campaigns/c/start")
     assert started["status"] == "live"
     assert [warning.partition(":")[0] for warning in started["warnings"]] == ["trigger.segments", "ends_at"]
@@ -195,9 +201,16 @@ async def test_customers(starter: Starter):
     assert found == {
         "id": "a/b", "plan": "pro", "email": "a@example.com", "segments": [], "consents": [], "entries": []
     }  # fmt: skip
-    await starter.call("PUT", "/v1/customers/a%2Fb/consents", {"channel": "email", "status": "unsubscribed", "source": "form"})
+    await starter.call(
+        "PUT", "/v1/customers/a%2Fb/consents", {"channel": "email", "status": "unsubscribed", "source": "form"}
+    )
     (consent,) = (await starter.call("GET", "/v1/customers/a%2Fb"))["consents"]
-    assert (consent["channel"], consent["topic"], consent["status"], consent["source"]) == ("email", None, "unsubscribed", "form")
+    assert (consent["channel"], consent["topic"], consent["status"], consent["source"]) == (
+        "email",
+        None,
+        "unsubscribed",
+        "form",
+    )
 
 
 async def test_members(starter: Starter):
@@ -215,7 +228,9 @@ async def test_members(starter: Starter):
 
 
 async def test_templates(starter: Starter):
-    await starter.call("PUT", "/v1/templates/t", {"subject": "Hi {{ customer.name }}", "html": "<p>{{ customer.name }}</p>"})
+    await starter.call(
+        "PUT", "/v1/templates/t", {"subject": "Hi {{ customer.name }}", "html": "<p>{{ customer.name }}</p>"}
+    )
     preview = await starter.call("POST", "/v1/templates/t/preview", {"customer": {"name": "<Ann>"}})
     assert (preview["subject"], preview["html"]) == ("Hi <Ann>", "<p>&lt;Ann&gt;</p>")
     assert (await starter.call("GET", "/v1/templates/t"))["channel"] == "email"

@@ -70,14 +70,19 @@ async def test_one_winner_by_priority(two: tuple[Starter, Starter]):
 
 async def test_a_higher_priority_preempts_what_has_reached_nobody(product: Product, two: tuple[Starter, Starter]):
     where = {"property": "big", "op": "equals", "value": True}
-    await two[0].campaign("low", trigger={"type": "event", "event": "E"}, priority=5, frequency_cap="P1D", steps=[*REST, *MAIL])
+    await two[0].campaign(
+        "low", trigger={"type": "event", "event": "E"}, priority=5, frequency_cap="P1D", steps=[*REST, *MAIL]
+    )
     await two[0].campaign("high", trigger={"type": "event", "event": "E", "where": where}, priority=1, steps=MAIL)
     async with product.worker():
         await two[0].customer("ann")
         await two[0].track("ann", "E")
         await two[0].until_waiting("low", "rest")
         answer = await two[1].track("ann", "E", {"big": True})
-        assert {one["campaign"]: one["outcome"] for one in answer["decisions"]} == {"low": "already_running", "high": "entered"}
+        assert {one["campaign"]: one["outcome"] for one in answer["decisions"]} == {
+            "low": "already_running",
+            "high": "entered",
+        }
         await two[0].until_ended("high")
         low = await two[0].until_ended("low")
         assert inconsistencies(low) == []
@@ -85,7 +90,10 @@ async def test_a_higher_priority_preempts_what_has_reached_nobody(product: Produ
         assert (entry["status"], entry["ended_by"]) == ("exited", "preempted")
         # Its once is given back; what has had its message is not pre-empted any more, but over.
         again = await two[0].track("ann", "E")
-        assert {one["campaign"]: one["outcome"] for one in again["decisions"]} == {"low": "entered", "high": "not_matching"}
+        assert {one["campaign"]: one["outcome"] for one in again["decisions"]} == {
+            "low": "entered",
+            "high": "not_matching",
+        }
 
 
 async def test_one_that_has_reached_the_customer_is_not_preempted(product: Product, two: tuple[Starter, Starter]):

@@ -119,7 +119,9 @@ async def test_an_erased_customer(product: Product, client: Client):
     await starter.customer("ann")
     await starter.call("PUT", "/v1/segments/vip", {"name": "VIP"})
     await starter.call("POST", "/v1/segments/vip/members", {"customer_ids": ["ann"]})
-    await starter.campaign("c", frequency={"type": "every_time"}, steps=[*MAIL, *WAIT[:0], {"id": "rest", "type": "delay", "for": "P1D"}])
+    await starter.campaign(
+        "c", frequency={"type": "every_time"}, steps=[*MAIL, *WAIT[:0], {"id": "rest", "type": "delay", "for": "P1D"}]
+    )
     async with product.worker():
         entry_id = (await starter.track("ann", "c"))["decisions"][0]["entry_id"]
         await starter.until_waiting("c", "rest")

@@ -5,6 +5,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import uvicorn
@@ -100,6 +101,8 @@ class Product:
 
     def __init__(self, url: str, client: Client, providers: Providers) -> None:
         self.client, self.providers, self.url = client, providers, url
+        # Its own, for entries that one test leaves running are not to reach the worker of the next.
+        self.task_queue = uuid4().hex
         self.settings = Settings(
             database_url=url,
             public_url="http://campaigns.test",
@@ -119,7 +122,7 @@ class Product:
         """One more starter on the same database."""
         database = open_database(self.url)
         self.stack.push_async_callback(database.close)
-        parts = make_services(self.settings, database, EntryClient(self.client))
+        parts = make_services(self.settings, database, EntryClient(self.client, self.task_queue))
         app = make_app(parts)
         if not dispatching:
             parts.dispatcher.start = lambda: None  # type: ignore[method-assign] # as if it died right after its commits
@@ -144,7 +147,10 @@ class Product:
         """A worker, for as long as the block runs."""
         database = open_database(self.url)
         senders = make_senders(self.settings)
-        async with make_worker(self.client, database, self.settings, senders, max_cached_workflows=500):
+        worker = make_worker(
+            self.client, database, self.settings, senders, task_queue=self.task_queue, max_cached_workflows=500
+        )
+        async with worker:
             yield database
         for sender in senders.values():
             await sender.close()

@@ -73,6 +73,7 @@ class DeliveryActivities:
             result = await self._attempt(task, prepared)
         else:
             result = await self._write_down(task, earlier, prepared)
+        result = _for_history(result)
         if result.status == "retry" and not activity.info().is_local:
             raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=_lease_left(earlier))
         return result
@@ -91,7 +92,7 @@ class DeliveryActivities:
             if earlier:
                 await messages.settle(connection, earlier.id, earlier.attempt, status, now, error=result.detail)
             await self._report(connection, task, result, now)
-            return result
+            return _for_history(result)
 
     async def _step(self, connection: Connection, task: StepTask) -> MessageBase:
         definition = await self._definitions.get(connection, task.entry.campaign, task.entry.version)
@@ -277,6 +278,12 @@ class DeliveryActivities:
         reason = result.reason if outcome in ("skipped", "failed") else None
         report = task.report(outcome, now, reason, result.detail or result.status)
         await write_reports(connection, task.entry, [*(task.entry.reports if with_reports else []), report])
+
+
+def _for_history(result: SendResult) -> SendResult:
+    """The result without the provider's own words, which may hold an address: a code, or what we say of it."""
+    ours = (result.detail or "").partition(":")[0]
+    return SendResult(result.status, result.reason, ours.split()[0] if ours[:1].isdigit() else ours or None)
 
 
 def _waiting(task: StepTask, detail: str | None) -> StepReport:

@@ -42,9 +42,12 @@ def explain(outcome: str, winner: str | None, retry_at: datetime | None) -> str:
     return f"{text} It could be entered again from {iso(retry_at)} on." if retry_at else text
 
 
-async def campaign_statistics(connection: Connection, definition: Campaign) -> Json:
-    """The statistics of the contract; the connection's snapshot makes them add up."""
-    key = definition.key
+async def campaign_statistics(connection: Connection, versions: Sequence[Campaign]) -> Json:
+    """The statistics of the contract, over all versions, the newest first; one snapshot makes them add up.
+
+    A step that only an older version has stands behind those of the newer ones.
+    """
+    key = versions[0].key
     entries, converted = _entries(await statistics.entries(connection, key))
     customers, held_out_converted = await statistics.holdout(connection, key)
     return {
@@ -52,9 +55,7 @@ async def campaign_statistics(connection: Connection, definition: Campaign) -> J
         "entries": {"entered": sum(entries.values()), **entries, "converted": converted},
         "holdout": {"customers": customers, "converted": held_out_converted},
         "decisions": dict.fromkeys(EXPLANATIONS, 0) | dict(await _decisions(connection, key)),
-        "steps": _steps(
-            definition, await statistics.steps(connection, key), await statistics.messages(connection, key)
-        ),
+        "steps": _steps(versions, await statistics.steps(connection, key), await statistics.messages(connection, key)),
     }
 
 
@@ -67,13 +68,13 @@ def _entries(rows: Sequence[Any]) -> tuple[dict[str, int], int]:
     return {status: counted.get(status, 0) for status in STATUSES}, sum(converted for _, _, converted in rows)
 
 
-def _steps(definition: Campaign, outcomes: Sequence[Any], messages: Sequence[Any]) -> list[Json]:
-    counters = {step.id: _empty(step.id, step.type) for step in definition.all_steps}
-    for step in definition.all_steps:
-        counters[step.id]["branches"] = {name: 0 for name, _, _ in blocks(step)}
+def _steps(versions: Sequence[Campaign], outcomes: Sequence[Any], messages: Sequence[Any]) -> list[Json]:
+    counters: dict[str, Json] = {}
+    for step in (step for version in versions for step in version.all_steps):
+        counted = counters.setdefault(step.id, _empty(step.id, step.type))
+        counted["branches"] = {name: 0 for name, _, _ in blocks(step)} | counted["branches"]
     for step_id, outcome, reason, number in outcomes:
-        # A step that only an older version had stands behind those of the newest.
-        counted = counters.setdefault(step_id, _empty(step_id, "removed"))
+        counted = counters[step_id]
         counted["entered"] += number
         if outcome == "skipped":
             counted["skipped"][reason] = counted["skipped"].get(reason, 0) + number
@@ -82,7 +83,7 @@ def _steps(definition: Campaign, outcomes: Sequence[Any], messages: Sequence[Any
         if outcome == "completed" and reason:
             counted["branches"][reason] = counted["branches"].get(reason, 0) + number
     for step_id, status, number, unsubscribed, converted in messages:
-        sent = counters.setdefault(step_id, _empty(step_id, "removed"))["messages"]
+        sent = counters[step_id]["messages"]
         if status in ("sent", "unknown"):
             sent[status] += number
         sent["unsubscribed"] += unsubscribed

@@ -60,6 +60,7 @@ def make_worker(
     settings: Settings,
     senders: dict[str, Sender],
     *,
+    task_queue: str = TASK_QUEUE,
     max_cached_workflows: int = MAX_CACHED_WORKFLOWS,
 ) -> Worker:
     """A worker of all workflows and activities on the one task queue."""
@@ -70,7 +71,7 @@ def make_worker(
     progress = ProgressActivities(database, definitions)
     return Worker(
         client,
-        task_queue=TASK_QUEUE,
+        task_queue=task_queue,
         workflows=WORKFLOWS,
         activities=[
             delivery.send_message,

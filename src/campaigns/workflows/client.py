@@ -43,8 +43,9 @@ class Signal:
 class EntryClient:
     """Starts, signals and deletes the workflows of entries. Doing any of it twice is harmless."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, task_queue: str = TASK_QUEUE) -> None:
         self.client = client
+        self._task_queue = task_queue
 
     async def start(self, entry: EntryInput, signal: Signal | None = None) -> bool:
         """Starts the entry's workflow, with a first signal if one came before it; False where it was started before."""
@@ -57,7 +58,7 @@ class EntryClient:
                 DeclaredJourney.run,
                 entry,
                 id=workflow_id(entry.entry_id),
-                task_queue=TASK_QUEUE,
+                task_queue=self._task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if signal else WorkflowIDConflictPolicy.FAIL,
                 search_attributes=search_attributes.of_entry(entry),

@@ -125,8 +125,11 @@ async def get_statistics(key: CampaignKey, parts: Parts) -> Json:
     """What happened, counted in one snapshot."""
     async with parts.database.read() as connection:
         row = await _row(connection, key)
-        definition = await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
-        return await campaign_statistics(connection, definition)
+        versions = [
+            await parts.definitions.get(connection, key, version, frozen=row.status != "draft")
+            for version in range(row.version, 0, -1)
+        ]
+        return await campaign_statistics(connection, versions)
 
 
 @router.get("/{key}/entries")

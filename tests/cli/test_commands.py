@@ -1,0 +1,78 @@
+"""The commands, as a shell runs them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from campaigns.models.database import open_database
+from campaigns.models.queries import customers, events
+
+CAMPAIGN = {"key": "c", "name": "C", "trigger": {"type": "event", "event": "E"}, "steps": [{"type": "exit"}]}
+
+
+def campaigns(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "campaigns.cli.app", *map(str, arguments)]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_check(tmp_path: Path):
+    file = tmp_path / "campaign.json"
+    file.write_text(json.dumps(CAMPAIGN))
+    done = campaigns("check", file)
+    assert (done.returncode, "valid, 1 steps" in done.stdout) == (0, True), done.stderr
+    file.write_text(json.dumps({**CAMPAIGN, "steps": [{"type": "sms"}, {"type": "sms", "body": "{{ a"}], "colour": 1}))
+    done = campaigns("check", file)
+    assert done.returncode == 1
+    assert f"{file}: steps[0].body: is required" in done.stderr
+    assert f"{file}: colour: is not a known field" in done.stderr
+    file.write_text("{")
+    assert "is not JSON" in campaigns("check", file).stderr
+    assert campaigns("check", tmp_path / "none").returncode == 2
+
+
+def test_settings_are_explained():
+    done = campaigns("starter", CAMPAIGNS_SECRET_KEY="short", CAMPAIGNS_PORT="x")
+    assert done.returncode == 1
+    assert "CAMPAIGNS_SECRET_KEY: must have 32 characters or more" in done.stderr
+    assert "CAMPAIGNS_PORT:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    environment = {"CAMPAIGNS_DATABASE_URL": f"sqlite:///{tmp_path / 'campaigns.db'}"}
+    assert campaigns("migrate", **environment).returncode == 0
+    return environment
+
+
+async def test_imports(tmp_path: Path, environment: dict[str, str]):
+    people = tmp_path / "people.csv"
+    people.write_text("id,email,plan\nann,ann@example.com,pro\n,nobody@example.com,free\nbob,bob@example.com,\n")
+    done = campaigns("import", "customers", people, **environment)
+    assert done.returncode == 1
+    assert "2 customers imported, 1 rows refused" in done.stdout
+    assert f"{people}:3: id: is required" in done.stdout.replace("\n", "")
+    history = tmp_path / "history.jsonl"
+    rows = [
+        {"userId": "ann", "event": "Order Completed", "timestamp": "2026-01-02T03:04:05", "total": 5},
+        {"userId": "cid", "event": "Order Completed", "properties": {"total": 7}},
+        {"userId": "cid"},
+    ]
+    history.write_text("\n".join([*map(json.dumps, rows), "{", ""]))
+    for _ in range(2):  # the second time adds nothing
+        done = campaigns("import", "events", history, **environment)
+        assert "2 events imported, 2 rows refused" in done.stdout
+    database = open_database(environment["CAMPAIGNS_DATABASE_URL"])
+    async with database.read() as connection:
+        assert await customers.get(connection, "ann") == {"email": "ann@example.com", "plan": "pro"}
+        assert await customers.get(connection, "bob") == {"email": "bob@example.com"}
+        (event,) = await events.history(connection, "ann", ["Order Completed"])
+        assert (event.properties, event.at.isoformat()) == ({"total": 5}, "2026-01-02T03:04:05+00:00")
+        assert len(await events.history(connection, "cid", ["Order Completed"])) == 1
+    await database.close()

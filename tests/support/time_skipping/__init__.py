@@ -1,0 +1,65 @@
+"""Temporal's time-skipping test server: the SDK's download, else from Maven."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from campaigns.cli.embedded.temporal import cache_directory
+
+VERSION = "1.38.0"
+
+# In an interpreter of its own: where there is no network, the SDK aborts the interpreter at its exit.
+_DOWNLOAD = """
+import asyncio, sys
+from temporalio.testing import WorkflowEnvironment
+async def main():
+    async with await WorkflowEnvironment.start_time_skipping(download_dest_dir=sys.argv[1]):
+        pass
+asyncio.run(main())
+"""
+
+
+def test_server() -> Path:
+    """The server's command; skips the test where it cannot be had."""
+    directory = cache_directory() / f"time-skipping-{VERSION}"
+    wrapper = directory / "server"
+    if wrapper.exists():
+        return wrapper
+    directory.mkdir(parents=True, exist_ok=True)
+    if not _downloaded(directory):
+        subprocess.run(
+            [_needed("mvn"), "-q", "-B", "-f", str(Path(__file__).parent / "pom.xml"),
+             "dependency:copy-dependencies", f"-DoutputDirectory={directory / 'lib'}"],
+            check=True,
+        )  # fmt: skip
+        java = f'exec java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "{directory}/lib/*" io.temporal.testserver.TestServer "$@"'
+        unfinished = wrapper.with_suffix(".part")
+        unfinished.write_text(f"#!/bin/sh\n{java}\n")
+        unfinished.chmod(0o755)
+        unfinished.rename(wrapper)
+    return wrapper
+
+
+test_server.__test__ = False  # type: ignore[attr-defined] # not a test, whatever its name
+
+
+def _downloaded(directory: Path) -> bool:
+    try:
+        subprocess.run([sys.executable, "-c", _DOWNLOAD, str(directory)], capture_output=True, timeout=60, check=True)
+    except (subprocess.SubprocessError, OSError):
+        return False
+    found = next((path for path in directory.iterdir() if path.is_file()), None)
+    if found is None:
+        return False
+    found.rename(directory / "server")
+    return True
+
+
+def _needed(command: str) -> str:
+    found = shutil.which(command)
+    if found is None:
+        pytest.skip(f"the time-skipping server needs a download, or {command}")
+    return found

@@ -1,0 +1,40 @@
+"""Recorded histories replay: a change of workflow code does not break the entries that are under way."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.worker import Replayer
+
+from campaigns.workers.worker import WORKFLOWS, workflow_runner
+from tests.histories.record import STORIES
+
+HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
+
+
+def replayer() -> Replayer:
+    return Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=workflow_runner())
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
+async def test_replays(path: Path):
+    await replayer().replay_workflow(WorkflowHistory.from_json(path.stem, path.read_text()))
+
+
+def test_every_story_is_recorded():
+    assert {path.stem for path in HISTORIES} == set(STORIES)
+
+
+async def test_a_change_would_be_noticed():
+    """The check itself: of a journey whose steps are others now, the history does not replay."""
+    history = json.loads(next(path for path in HISTORIES if path.stem == "every-step").read_text())
+    payload = history["events"][0]["workflowExecutionStartedEventAttributes"]["input"]["payloads"][0]
+    entry = json.loads(base64.b64decode(payload["data"]))
+    entry["steps"].pop(1)
+    payload["data"] = base64.b64encode(json.dumps(entry).encode()).decode()
+    with pytest.raises(workflow.NondeterminismError):
+        await replayer().replay_workflow(WorkflowHistory.from_json("changed", history))
