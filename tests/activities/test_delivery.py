@@ -185,3 +185,30 @@ async def test_many_attempts_at_once_send_once(product: Product):
         assert set(results) <= {"sent", "NotSent"}
         assert await attempt(entry_id) == "sent"
     assert len(product.providers.mails) == 1
+
+
+async def test_an_exit_in_the_middle_of_an_attempt_that_was_cut_off(product: Product):
+    """The message may have gone out, so its record says unknown, whatever ended the entry."""
+    starter = await product.starter(dispatching=False)
+    await starter.customer("ann")
+    entry_id = await enter(starter, MAIL, goal={"event": "Bought"})
+    start = DispatchRow("start", "start", entry_id, {})
+    assert await starter.parts.dispatcher.act(start)
+    product.providers.stall_s = 5
+    product.providers.mail_faults.append("stall")
+    async with deliveries(product, starter) as attempt:
+        dying = asyncio.create_task(attempt(entry_id))
+
+        async def taken() -> bool:
+            return bool(product.providers.mails)
+
+        await until(taken)
+        dying.cancel()
+    await starter.track("ann", "Bought")
+    starter = await product.starter()
+    async with product.worker():
+        statistics = await starter.until_ended("c", timeout=60)
+    step = statistics["steps"][0]
+    assert (statistics["entries"]["exited"], statistics["entries"]["converted"]) == (1, 1)
+    assert (step["completed"], step["messages"]["unknown"]) == (1, 1)
+    assert len(product.providers.mails) == 1

@@ -33,7 +33,7 @@ def test_our_processes_run_our_commands_with_our_settings(name: str):
     assert name in {command.name or command.callback.__name__ for command in app.registered_commands}
     ours = {key for key in service["environment"] if key.startswith("CAMPAIGNS_")}
     assert ours <= {f"CAMPAIGNS_{field.upper()}" for field in Settings.model_fields}
-    assert {key for key in service["environment"]} - ours == {"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"}
+    assert set(service["environment"]) - ours == {"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"}
 
 
 def test_the_settings_are_what_the_code_takes(monkeypatch: pytest.MonkeyPatch):

@@ -30,7 +30,8 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [f"CAMPAIGNS_{one.field.upper()}: {one.detail}" for one in field_errors(error, {})]
+        fields = {str(one["loc"][0]): None for one in error.errors()}
+        lines = [f"CAMPAIGNS_{one.field.upper()}: {one.detail}" for one in field_errors(error, fields)]
         raise SystemExit("campaigns: " + "\ncampaigns: ".join(lines)) from None
 
 

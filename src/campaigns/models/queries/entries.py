@@ -109,14 +109,33 @@ async def end(connection: Connection, entry_id: str, status: str, ended_by: Ende
     result = await connection.execute(statement.values(status=status, ended_by=ended_by.value, ended_at=now, held=None))
     if not result.rowcount:
         return False
-    if status == "completed":
-        return True
-    await connection.execute(
-        update(StepOutcome)
-        .where(StepOutcome.entry_id == entry_id, StepOutcome.outcome == "waiting")
-        .values(outcome="exited", reason=ended_by.value, ended_at=now)
-    )
+    if status != "completed":
+        await _settle_messages(connection, entry_id, now)
+        await connection.execute(
+            update(StepOutcome)
+            .where(StepOutcome.entry_id == entry_id, StepOutcome.outcome == "waiting")
+            .values(outcome="exited", reason=ended_by.value, ended_at=now)
+        )
     return True
+
+
+async def _settle_messages(connection: Connection, entry_id: str, now: datetime) -> None:
+    """An attempt that was cut off by the end may have gone out; one that waited for its next attempt did not."""
+    cut_off = (Message.entry_id == entry_id, Message.status == "sending")
+    steps = list((await connection.execute(select(Message.step_id).where(*cut_off))).scalars())
+    if steps:
+        detail = "the entry ended before an answer"
+        await connection.execute(update(Message).where(*cut_off).values(status="unknown", error=detail, settled_at=now))
+        await connection.execute(
+            update(StepOutcome)
+            .where(StepOutcome.entry_id == entry_id, StepOutcome.step_id.in_(steps), StepOutcome.outcome == "waiting")
+            .values(outcome="completed", detail="unknown", ended_at=now)
+        )
+    await connection.execute(
+        update(Message)
+        .where(Message.entry_id == entry_id, Message.status == "retry")
+        .values(status="failed", settled_at=now)
+    )
 
 
 async def convert(connection: Connection, entry_id: str, now: datetime) -> None:
