@@ -92,8 +92,9 @@ def test_a_thousand_at_once(stack: Stack):
     assert steps["by-plan"]["branches"] == {"pro": 250, "otherwise": 750}
 
 
-def test_everything_is_killed_and_goes_on(tmp_path: Path):
-    environment = {**os.environ, "CAMPAIGNS_PORT": "0"}
+def test_everything_is_killed_and_goes_on(tmp_path: Path, database_url: str):
+    """On PostgreSQL too, which lives on, as the servers of others do."""
+    environment = {**os.environ, "CAMPAIGNS_PORT": "0", "CAMPAIGNS_DATABASE_URL": database_url}
     stack = Stack(tmp_path / ".campaigns", print, environment)
     stack.start()
     client = api(stack)

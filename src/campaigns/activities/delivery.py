@@ -170,7 +170,8 @@ class DeliveryActivities:
     async def _attempt(self, task: StepTask, ready: _Ready) -> SendResult:
         claimed = await self._claim(task, ready)
         if isinstance(claimed, SendResult):
-            return claimed
+            # A hold is written in a transaction of its own, which locks campaign and entry in the order of a `stop`.
+            return await self._write_down(task, None, claimed) if claimed.status == "hold" else claimed
         try:
             async with asyncio.timeout(ATTEMPT_S):
                 result: Result = await self._senders[ready.step.channel].send(ready.outgoing)
@@ -187,7 +188,7 @@ class DeliveryActivities:
             if recipient is None:
                 return SendResult("ended", EndedBy.ERASED)
             if stopped := _state_against(recipient):
-                return stopped if stopped.status != "hold" else await self._hold(connection, task, stopped)
+                return stopped
             earlier = recipient.message
             if earlier is None:
                 attempt = 1

@@ -32,6 +32,12 @@ def _long_enough(value: SecretStr) -> SecretStr:
     return value
 
 
+def _not_yet(value: bool) -> bool:
+    if value:
+        raise ValueError("payloads cannot be encrypted by this version yet")
+    return value
+
+
 class SmtpServer:
     """The parts of `CAMPAIGNS_SMTP_URL`."""
 
@@ -63,6 +69,7 @@ class Settings(BaseSettings):
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
     write_key: SecretStr | None = None
     api_key: SecretStr | None = None
+    encrypt_payloads: Annotated[bool, AfterValidator(_not_yet)] = False
     worker_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
 
     @property

@@ -38,15 +38,18 @@ class Dispatcher:
         self._definitions = definitions
         self._client = client
         self._queue: asyncio.Queue[DispatchRow] = asyncio.Queue()
+        self._at_hand: set[str] = set()
         self._done: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._outlines: dict[tuple[str, int], list[OutlineStep]] = {}
         self._reconciled: set[str] = set()
 
     def dispatch(self, rows: Iterable[DispatchRow]) -> None:
-        """Takes rows that were committed; does them in the background."""
+        """Takes rows that were committed; does them in the background. Those at hand already are not taken again."""
         for row in rows:
-            self._queue.put_nowait(row)
+            if row.id not in self._at_hand:
+                self._at_hand.add(row.id)
+                self._queue.put_nowait(row)
 
     def start(self) -> None:
         """Begins to work."""
@@ -70,6 +73,8 @@ class Dispatcher:
                 log.warning("dispatch has to wait", kind=row.kind, entry=row.entry_id, error=str(error))
             except Exception:
                 log.exception("dispatch failed", kind=row.kind, entry=row.entry_id)
+            finally:
+                self._at_hand.discard(row.id)
 
     async def act(self, row: DispatchRow) -> bool:
         """Does the row; False where it has to be tried again later."""
