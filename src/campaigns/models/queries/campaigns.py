@@ -159,4 +159,4 @@ async def templates(connection: Connection, keys: Iterable[str]) -> dict[str, Js
     rows: Sequence[Any] = (
         await connection.execute(select(Template.key, Template.content).where(Template.key.in_(set(keys))))
     ).all()
-    return {key: content for key, content in rows}
+    return dict(rows)
