@@ -212,3 +212,17 @@ async def test_an_exit_in_the_middle_of_an_attempt_that_was_cut_off(product: Pro
     assert (statistics["entries"]["exited"], statistics["entries"]["converted"]) == (1, 1)
     assert (step["completed"], step["messages"]["unknown"]) == (1, 1)
     assert len(product.providers.mails) == 1
+
+
+async def test_one_provider_that_does_not_answer_delays_no_other(product: Product, starter: Starter):
+    """Text messages stall, forty of them; mails go out meanwhile."""
+    product.providers.stall_s = 8
+    product.providers.text_faults += ["stall"] * 40
+    await starter.campaign("texts", frequency={"type": "every_time"}, entry_key="properties.n", steps=[TEXT])
+    await starter.campaign("c", steps=[MAIL])
+    async with product.worker():
+        await asyncio.gather(*(starter.track("ann", "texts", {"n": n}) for n in range(40)))
+        await starter.track("ann", "c")
+        statistics = await starter.until_ended("c", timeout=6)
+        assert statistics["steps"][0]["messages"]["sent"] == 1
+        await starter.call("POST", "/v1/campaigns/texts/stop")

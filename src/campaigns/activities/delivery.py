@@ -6,6 +6,8 @@ have been, and never sends marketing twice.
 """
 
 import asyncio
+import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +34,11 @@ ATTEMPT_S = 20
 LEASE_S = 30
 """After this an attempt that has not reported is dead: longer than the workflow's time-out for it."""
 
+LOCAL_SENDS = 10
+"""So many messages of one channel may be on their way in local activities: the others' workflow tasks need room."""
+OUTAGE_S = 10
+"""So long after a provider did not answer, local activities leave its messages to the normal ones."""
+
 CUT_OFF = "an attempt was cut off"
 
 _STEP_OUTCOME = {"sent": "completed", "unknown": "completed", "failed": "failed", "skipped": "skipped"}
@@ -56,6 +63,8 @@ class DeliveryActivities:
         self._senders = senders
         self._signing = signing
         self._base_url = base_url
+        self._outages: dict[str, float] = {}
+        self._local_sends: Counter[str] = Counter()
 
     @activity.defn(name="send_message")
     async def send_message(self, task: StepTask) -> SendResult:
@@ -127,6 +136,9 @@ class DeliveryActivities:
             return SendResult(to.outcome, to.reason, to.detail)
         if step.channel not in self._senders:
             return SendResult("retry", detail=f"no sender for {step.channel} is set up")
+        if activity.info().is_local and self._is_slow(step.channel):
+            # Its workflow task would wait with it, and with the task the messages of other providers.
+            return SendResult("retry", detail="the provider is slow")
         template = await campaigns.template(connection, step.template) if step.template else None
         message_id = recipient.message.id if recipient.message else uuid4().hex
         outgoing = self._compose(task, recipient, step, template, message_id, to)
@@ -172,12 +184,26 @@ class DeliveryActivities:
         if isinstance(claimed, SendResult):
             # A hold is written in a transaction of its own, which locks campaign and entry in the order of a `stop`.
             return await self._write_down(task, None, claimed) if claimed.status == "hold" else claimed
+        return await self._record(task, ready, claimed, await self._send(ready))
+
+    async def _send(self, ready: _Ready) -> Result:
+        channel, local = ready.step.channel, activity.info().is_local
+        self._local_sends[channel] += local
         try:
             async with asyncio.timeout(ATTEMPT_S):
-                result: Result = await self._senders[ready.step.channel].send(ready.outgoing)
+                result: Result = await self._senders[channel].send(ready.outgoing)
         except TimeoutError:
             result = Unknown(f"no answer within {ATTEMPT_S} s")
-        return await self._record(task, ready, claimed, result)
+        finally:
+            self._local_sends[channel] -= local
+        if isinstance(result, Unknown) or (isinstance(result, NotSent) and result.outage):
+            self._outages[channel] = time.monotonic() + OUTAGE_S
+        return result
+
+    def _is_slow(self, channel: str) -> bool:
+        """Whether the channel's provider did not answer lately, or has many messages under way."""
+        down = time.monotonic() < self._outages.get(channel, 0)
+        return down or self._local_sends[channel] >= LOCAL_SENDS
 
     async def _claim(self, task: StepTask, ready: _Ready) -> int | SendResult:
         """The number of the attempt that may now begin; checks again what could have changed since."""

@@ -25,7 +25,10 @@ from campaigns.workflows.declared import DeclaredJourney
 
 WORKFLOWS = [DeclaredJourney]
 MAX_CACHED_WORKFLOWS = 5_000
-CONCURRENCY = 30
+WORKFLOW_TASKS = 30
+"""More at once would only make each take longer, up to its time-out."""
+ACTIVITIES = 200
+"""They wait for providers."""
 
 log = structlog.get_logger()
 
@@ -83,9 +86,9 @@ def make_worker(
         ],
         workflow_runner=workflow_runner(),
         max_cached_workflows=max_cached_workflows,
-        max_concurrent_workflow_tasks=CONCURRENCY,
-        max_concurrent_activities=CONCURRENCY,
-        max_concurrent_local_activities=CONCURRENCY,
+        max_concurrent_workflow_tasks=WORKFLOW_TASKS,
+        max_concurrent_local_activities=WORKFLOW_TASKS,
+        max_concurrent_activities=ACTIVITIES,
         graceful_shutdown_timeout=timedelta(seconds=30),
     )
 

@@ -38,6 +38,8 @@ class NotSent:
     """The provider certainly does not have the message; trying again is safe."""
 
     reason: str
+    outage: bool = False
+    """The provider could not be reached at all: the next message will hardly fare better."""
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,9 @@ class SmtpSender:
         except aiosmtplib.SMTPSenderRefused as error:
             return _refusal(error.code, error.message)
         except aiosmtplib.SMTPException as error:
-            return NotSent(f"no connection: {error}")
+            return NotSent(f"no connection: {error}", outage=True)
         except OSError as error:
-            return NotSent(f"no connection: {error}")
+            return NotSent(f"no connection: {error}", outage=True)
         return await self._transfer(connection, outgoing.to, raw)
 
     async def close(self) -> None:
@@ -97,7 +97,7 @@ class SmtpSender:
             return _refusal(error.code, error.message)
         except (*_LOST, aiosmtplib.SMTPException) as error:
             connection.close()
-            return NotSent(f"before the data: {error}")
+            return NotSent(f"before the data: {error}", outage=True)
         try:
             reply = await connection.data(raw)
         except aiosmtplib.SMTPDataError as error:

@@ -52,7 +52,7 @@ class TwilioSender:
         except TwilioRestException as error:
             return _failure(error.status, f"{error.code}: {error.msg}"[:500])
         except aiohttp.ClientConnectorError as error:
-            return NotSent(f"no connection: {error}")
+            return NotSent(f"no connection: {error}", outage=True)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Unknown(f"no answer: {error!r}")
         return Accepted(message.sid)

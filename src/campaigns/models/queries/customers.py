@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 from sqlalchemy import bindparam, delete, select, update
 
@@ -110,7 +111,9 @@ async def unmark_erased(connection: Connection, customer_hash: str) -> None:
 
 async def erase(connection: Connection, customer_id: str, customer_hash: str, now: datetime) -> None:
     """Deletes the customer's own rows and remembers the erasure; entries are made anonymous elsewhere."""
-    for table in (SegmentMember, Consent, Event, Holdout):
+    nobody = f"erased-{uuid4().hex}"
+    await connection.execute(update(Holdout).where(Holdout.customer_id == customer_id).values(customer_id=nobody))
+    for table in (SegmentMember, Consent, Event):
         await connection.execute(delete(table).where(table.customer_id == customer_id))
     await connection.execute(delete(Customer).where(Customer.id == customer_id))
     row = {"customer_hash": customer_hash, "erased_at": now}
