@@ -211,3 +211,54 @@ async def test_skip_a_wait_and_take_one_out(product: Product, client: Client):
         await starter.call("POST", f"/v1/entries/{bob['id']}/exit", status=409)
     assert (statistics["entries"]["completed"], statistics["entries"]["exited"]) == (1, 1)
     assert len(product.providers.mails) == 1
+
+
+async def test_an_interval_is_a_minimum_gap(product: Product):
+    starter = await product.starter()
+    await starter.campaign("c", frequency={"type": "interval", "every": "PT2S"}, steps=[MAIL])
+    async with product.worker():
+        await starter.customer("ann")
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        (decision,) = (await starter.track("ann", "c"))["decisions"]
+        assert decision["outcome"] == "interval"
+        await asyncio.sleep(2)
+        assert [one["outcome"] for one in (await starter.track("ann", "c"))["decisions"]] == ["entered"]
+        await starter.until_ended("c")
+    assert len(product.providers.mails) == 2
+    listed = (await starter.call("GET", "/v1/customers/ann/decisions"))["decisions"]
+    assert [one["outcome"] for one in listed] == ["entered", "interval", "entered"]
+    assert listed[1]["explanation"].endswith(f"from {decision['retry_at']} on.")
+
+
+async def test_a_branch_on_history_and_segments(product: Product):
+    starter = await product.starter()
+    await starter.call("PUT", "/v1/segments/vip", {"name": "VIP"})
+    cases = [
+        {
+            "name": "regular",
+            "when": {
+                "event": "Bought",
+                "count": {"op": "at_least", "value": 2},
+                "where": {"property": "total", "op": "at_least", "value": 10},
+            },
+        },
+        {"name": "vip", "when": {"segment": "vip"}},
+        {"name": "big", "when": {"property": "total", "op": "greater_than", "value": 100}},
+    ]
+    await starter.campaign("c", steps=[{"id": "which", "type": "branch", "branches": cases}])
+    async with product.worker():
+        for customer in ("ann", "bob", "cid", "dan"):
+            await starter.customer(customer)
+        for total in (10, 20, 5):
+            await starter.track("ann", "Bought", {"total": total})
+        await starter.call("POST", "/v1/segments/vip/members", {"customer_ids": ["bob"]})
+        for customer in ("ann", "bob", "dan"):
+            await starter.track(customer, "c")
+        await starter.track("cid", "c", {"total": 101})
+
+        async def all_ended() -> bool:
+            return (await starter.statistics("c"))["entries"]["completed"] == 4
+
+        await until(all_ended)
+    assert (await starter.statistics("c"))["steps"][0]["branches"] == {"regular": 1, "vip": 1, "big": 1, "otherwise": 1}

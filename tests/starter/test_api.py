@@ -234,6 +234,14 @@ async def test_templates(starter: Starter):
     preview = await starter.call("POST", "/v1/templates/t/preview", {"customer": {"name": "<Ann>"}})
     assert (preview["subject"], preview["html"]) == ("Hi <Ann>", "<p>&lt;Ann&gt;</p>")
     assert (await starter.call("GET", "/v1/templates/t"))["channel"] == "email"
+    assert (await starter.call("PUT", "/v1/templates/s", {"body": "Hi"}))["channel"] == "sms"
+    assert (await starter.call("PUT", "/v1/templates/p", {"title": "Hi", "body": "Ho"}))["channel"] == "push"
+    assert fields(await starter.api.put("/v1/templates/t", json={"channel": "sms", "subject": "a", "text": "b"})) == [
+        "subject"
+    ]
+    answer = await starter.api.post("/v1/campaigns", json={**CAMPAIGN, "steps": [{"type": "sms", "template": "t"}]})
+    assert fields(answer) == ["steps[0].template"]
+    await starter.call("POST", "/v1/campaigns", {**CAMPAIGN, "steps": [{"type": "sms", "template": "s"}]}, 201)
 
 
 async def test_a_batch_takes_each_message_alone(starter: Starter):
@@ -246,13 +254,17 @@ async def test_a_batch_takes_each_message_alone(starter: Starter):
         "nothing",
         {"type": "track", "anonymousId": "x", "event": "E"},
         {"type": "page", "userId": "ann", "name": "Home"},
+        {"type": "track", "userId": "ann", "event": "E", "properties": {"a": "\0"}},
+        {"type": "track", "userId": "ann", "event": "E", "properties": {"a": "x" * 33_000}},
     ]
     answer = await starter.tracking.post("/v1/batch", json={"batch": messages})
     results = answer.json()["results"]
-    assert [result["success"] for result in results] == [True, True, False, False, False, True, True]
+    assert [result["success"] for result in results] == [True, True, False, False, False, True, True, False, False]
     assert results[1]["decisions"][0]["outcome"] == "entered"
     assert results[2]["error"]["errors"][0]["field"] == "event"
     assert results[5]["decisions"] == []
+    assert results[7]["error"]["errors"][0]["field"] == "properties.a"
+    assert results[8]["error"]["status"] == 413
     assert (await starter.call("GET", "/v1/customers/ann"))["plan"] == "pro"
     assert (await starter.tracking.post("/v1/batch", json={"batch": 5})).status_code == 400
     too_many = await starter.tracking.post("/v1/batch", json={"batch": [{}] * 2501})

@@ -147,3 +147,5 @@ async def test_an_erased_customer(product: Product, client: Client):
             column = "id" if table == "customer" else "customer_id"
             count = await connection.execute(text(f"SELECT count(*) FROM {table} WHERE {column} = 'ann'"))
             assert count.scalar_one() == 0, table
+    await starter.customer("ann")
+    assert [one["outcome"] for one in (await starter.track("ann", "c"))["decisions"]] == ["entered"]

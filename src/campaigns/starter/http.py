@@ -110,14 +110,24 @@ def _too_large(limit: int) -> Problem:
 
 
 def parse_json(body: bytes) -> Any:
-    """JSON (RFC 8259) without U+0000, without numbers that are not finite, and not nested without end."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise invalid_problem(Invalid([FieldError("body", f"is not JSON: {error}")])) from None
-    if found := _unfit(value):
-        raise invalid_problem(Invalid([found]))
+    """JSON (RFC 8259) that can be kept. Raises Invalid."""
+    value = load_json(body)
+    check_fit(value)
     return value
+
+
+def load_json(body: bytes) -> Any:
+    """JSON (RFC 8259), whatever it holds. Raises Invalid."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Invalid([FieldError("body", f"is not JSON: {error}")]) from None
+
+
+def check_fit(value: Any) -> None:
+    """Raises Invalid for U+0000, a number that is not finite, or what nests without end."""
+    if found := _unfit(value):
+        raise Invalid([found])
 
 
 def _unfit(value: Any) -> FieldError | None:

@@ -192,7 +192,7 @@ async def _check_names(connection: Connection, definition: Campaign) -> None:
     for place, step, template in templates:
         if template not in known:
             errors.append(FieldError(place, f"there is no template {template!r}"))
-        elif known[template].get("channel") != step.channel:
+        elif known[template]["channel"] != {"whatsapp": "sms"}.get(step.channel, step.channel):
             errors.append(FieldError(place, f"the template {template!r} is not for {step.channel}"))
     if errors:
         raise Invalid(errors)

@@ -1,14 +1,13 @@
 """The Segment HTTP tracking API."""
 
 import zlib
-from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
 
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.values import Json
-from campaigns.starter.http import Problem, invalid_problem, parse_json, read_body
+from campaigns.starter.http import Problem, check_fit, invalid_problem, load_json, parse_json, read_body
 from campaigns.starter.services import Parts, Services
 from campaigns.starter.tracking import (
     MAX_BATCH_BYTES,
@@ -22,25 +21,23 @@ router = APIRouter(prefix="/v1", tags=["ingestion"])
 _DOCUMENTED: Json = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
-async def _content(request: Request, limit: int) -> Any:
+async def _body(request: Request, limit: int) -> bytes:
     body = await read_body(request, limit)
-    if request.headers.get("content-encoding") == "gzip":
-        body = _unzip(body, limit)
-    return parse_json(body)
+    return _unzip(body, limit) if request.headers.get("content-encoding") == "gzip" else body
 
 
 def _unzip(body: bytes, limit: int) -> bytes:
     try:
         plain = zlib.decompressobj(wbits=31).decompress(body, limit + 1)
     except zlib.error:
-        raise invalid_problem(Invalid([FieldError("body", "is not gzip, as Content-Encoding says")])) from None
+        raise Invalid([FieldError("body", "is not gzip, as Content-Encoding says")]) from None
     if len(plain) > limit:
         raise Problem(413, "Too large", f"the body is over {limit} bytes", [FieldError("body", "is too large")])
     return plain
 
 
 async def _one(request: Request, parts: Services, type_: str) -> Json:
-    message = parse_message(await _content(request, MAX_MESSAGE_BYTES), type_)
+    message = parse_message(parse_json(await _body(request, MAX_MESSAGE_BYTES)), type_)
     return await parts.intake.take(message)
 
 
@@ -83,7 +80,7 @@ async def alias(request: Request, parts: Parts) -> Json:
 @router.post("/batch", openapi_extra=_DOCUMENTED)
 async def batch(request: Request, parts: Parts) -> Json:
     """Many messages; each stands alone, and `results` answers them in order."""
-    raw = await _content(request, MAX_BATCH_BYTES)
+    raw = load_json(await _body(request, MAX_BATCH_BYTES))
     listed = raw.get("batch") if isinstance(raw, dict) else None
     if not isinstance(listed, list):
         raise Invalid([FieldError("batch", "must be a list of messages")])
@@ -97,6 +94,7 @@ async def _result(parts: Services, raw: object) -> Json:
     try:
         if len(orjson.dumps(raw)) > MAX_MESSAGE_BYTES:
             raise Problem(413, "Too large", "the message is too large", [FieldError("body", "is too large")])
+        check_fit(raw)
         return await parts.intake.take(parse_message(raw))
     except Invalid as error:
         return {"success": False, "error": invalid_problem(error).to_json()}

@@ -16,18 +16,14 @@ from campaigns.starter.services import Parts
 router = APIRouter(prefix="/v1/templates", tags=["templates"])
 
 TemplateKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-PARTS = {
-    "email": ("subject", "html", "text"),
-    "sms": ("body",),
-    "whatsapp": ("body",),
-    "push": ("title", "body", "link"),
-}
+PARTS = {"email": ("subject", "html", "text"), "sms": ("body",), "push": ("title", "body", "link")}
+"""The content of a message by its channel; that of `sms` serves WhatsApp too."""
 
 
 class TemplateContent(Strict):
-    """The content of a message of one channel."""
+    """The content of a message of one channel, which is known by its fields where it is not given."""
 
-    channel: Literal["email", "sms", "whatsapp", "push"] = "email"
+    channel: Literal["email", "sms", "push"] | None = None
     subject: Line | None = None
     html: Text | None = None
     text: Text | None = None
@@ -35,12 +31,21 @@ class TemplateContent(Strict):
     body: Text | None = None
     link: Line | None = None
 
+    @property
+    def kind(self) -> Literal["email", "sms", "push"]:
+        """The channel, given or known by the fields."""
+        if self.channel is not None:
+            return self.channel
+        if self.title is not None or self.link is not None:
+            return "push"
+        return "sms" if self.body is not None else "email"
+
     @model_validator(mode="after")
     def _fits_the_channel(self) -> "TemplateContent":
         for name in ("subject", "html", "text", "title", "body", "link"):
-            if getattr(self, name) is not None and name not in PARTS[self.channel]:
-                raise ValueError(f"{name}: does not belong to {self.channel}")
-        if self.channel == "email":
+            if getattr(self, name) is not None and name not in PARTS[self.kind]:
+                raise ValueError(f"{name}: does not belong to a template for {self.kind}")
+        if self.kind == "email":
             if self.subject is None:
                 raise ValueError("subject: is required")
             if self.html is None and self.text is None:
@@ -65,7 +70,8 @@ async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
         if body.get("key", key) != key:
             raise Invalid([FieldError("key", "must be the key of the path, or be left out")])
         body = {name: value for name, value in body.items() if name != "key"}
-    content = parse(TemplateContent, body).model_dump(exclude_none=True)
+    template = parse(TemplateContent, body)
+    content: Json = {**template.model_dump(exclude_none=True), "channel": template.kind}
     errors = []
     for name in PARTS[content["channel"]]:
         try:
