@@ -32,14 +32,29 @@ class EntryRef:
 
 
 @dataclass(frozen=True)
+class NextDelay:
+    """The delay that follows a step."""
+
+    step: str
+    position: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class StepTask:
-    """One passage of an entry through a step that an activity does."""
+    """One passage of an entry through a step that an activity does.
+
+    What follows whatever comes of the step, the beginning of a delay or the end of the entry, is written with its
+    outcome: each transaction less is an activity less.
+    """
 
     entry: EntryRef
     step: str
     position: int
     entered_at: datetime
     repetition: int = 1
+    next_delay: NextDelay | None = None
+    is_last: bool = False
 
     def report(
         self, outcome: str, ended_at: datetime | None = None, reason: str | None = None, detail: str | None = None
@@ -58,6 +73,8 @@ class SendResult:
     status: str
     reason: str | None = None
     detail: str | None = None
+    went_on: bool = False
+    """What follows the step was written with it."""
 
 
 @dataclass(frozen=True)
@@ -67,3 +84,8 @@ class EndTask:
     entry: EntryRef
     status: str
     ended_by: str
+
+
+def until_text(moment: datetime) -> str:
+    """Until when something waits, to the second, in UTC."""
+    return "until " + moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -8,7 +8,7 @@ have been, and never sends marketing twice.
 import asyncio
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,7 +17,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from campaigns.activities.content import Unsendable, address_of, compose
-from campaigns.activities.contract import SendResult, StepReport, StepTask
+from campaigns.activities.contract import NextDelay, SendResult, StepReport, StepTask, until_text
 from campaigns.activities.progress import write_reports
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Sender, Unknown
 from campaigns.models.database import Connection, Database
@@ -100,8 +100,7 @@ class DeliveryActivities:
             now = utc_now()
             if earlier:
                 await messages.settle(connection, earlier.id, earlier.attempt, status, now, error=result.detail)
-            await self._report(connection, task, result, now)
-            return _for_history(result)
+            return _for_history(await self._report(connection, task, result, now))
 
     async def _step(self, connection: Connection, task: StepTask) -> MessageBase:
         definition = await self._definitions.get(connection, task.entry.campaign, task.entry.version)
@@ -257,7 +256,7 @@ class DeliveryActivities:
             if outcome.status == "retry":
                 await write_reports(connection, task.entry, [_waiting(task, outcome.detail)])
             else:
-                await self._report(connection, task, outcome, now, with_reports=False)
+                outcome = await self._report(connection, task, outcome, now, with_reports=False)
         return outcome
 
     async def _write_down(self, task: StepTask, earlier: MessageRow | None, result: SendResult) -> SendResult:
@@ -280,7 +279,7 @@ class DeliveryActivities:
             if result.status == "ended":
                 await write_reports(connection, task.entry, task.entry.reports)
             else:
-                await self._report(connection, task, result, now)
+                result = await self._report(connection, task, result, now)
         return result
 
     async def _hold(self, connection: Connection, task: StepTask, result: SendResult) -> SendResult:
@@ -293,24 +292,31 @@ class DeliveryActivities:
         return result
 
     async def _report(
-        self,
-        connection: Connection,
-        task: StepTask,
-        result: SendResult,
-        now: datetime,
-        *,
-        with_reports: bool = True,
-    ) -> None:
+        self, connection: Connection, task: StepTask, result: SendResult, now: datetime, *, with_reports: bool = True
+    ) -> SendResult:
+        """Writes the step's outcome, and what follows it where that is known; answers the result that says so."""
         outcome = _STEP_OUTCOME[result.status]
         reason = result.reason if outcome in ("skipped", "failed") else None
-        report = task.report(outcome, now, reason, result.detail or result.status)
-        await write_reports(connection, task.entry, [*(task.entry.reports if with_reports else []), report])
+        reports = [*(task.entry.reports if with_reports else [])]
+        reports.append(task.report(outcome, now, reason, result.detail or result.status))
+        went_on = task.next_delay is not None
+        if task.next_delay:
+            reports.append(_begun(task.next_delay, now))
+        await write_reports(connection, task.entry, reports)
+        if task.is_last:
+            went_on = await entries.complete(connection, task.entry.entry_id, now)
+        return replace(result, went_on=went_on)
+
+
+def _begun(delay: NextDelay, now: datetime) -> StepReport:
+    until = now + timedelta(seconds=delay.seconds)
+    return StepReport(delay.step, "waiting", delay.position, now, detail=until_text(until))
 
 
 def _for_history(result: SendResult) -> SendResult:
     """The result without the provider's own words, which may hold an address: a code, or what we say of it."""
     ours = (result.detail or "").partition(":")[0]
-    return SendResult(result.status, result.reason, ours.split()[0] if ours[:1].isdigit() else ours or None)
+    return replace(result, detail=ours.split()[0] if ours[:1].isdigit() else ours or None)
 
 
 def _waiting(task: StepTask, detail: str | None) -> StepReport:

@@ -1,6 +1,7 @@
 """The interpreter of declared steps: a short recursion over the verbs."""
 
 from datetime import timedelta
+from itertools import zip_longest
 
 from temporalio import workflow
 
@@ -21,17 +22,23 @@ class DeclaredJourney(Journey):
     @workflow.run
     async def run(self, entry: EntryInput) -> str:
         """Follows the steps; answers how the entry ended."""
-        return await self.follow(lambda: self._block(entry.steps))
+        return await self.follow(lambda: self._block(entry.steps, is_last=True))
 
-    async def _block(self, steps: list[OutlineStep]) -> None:
-        for step in steps:
-            await self._block(step.ways.get(await self._step(step) or "", []))
+    async def _block(self, steps: list[OutlineStep], *, is_last: bool) -> None:
+        """Does the steps; `is_last` where nothing follows the block."""
+        for step, following in zip_longest(steps, steps[1:]):
+            last = is_last and following is None
+            way = await self._step(step, following, is_last=last)
+            await self._block(step.ways.get(way or "", []), is_last=last)
 
-    async def _step(self, step: OutlineStep) -> str | None:
+    async def _step(self, step: OutlineStep, following: OutlineStep | None, *, is_last: bool) -> str | None:
         """Does the step; the name of the way to go on below it, if it has any."""
         match step.type:
             case "email" | "sms":
-                await self.send(step.id, exit_on_failure=step.exit_on_failure)
+                delay = None
+                if following and following.type == "delay":
+                    delay = (following.id, timedelta(seconds=following.seconds or 0))
+                await self.send(step.id, exit_on_failure=step.exit_on_failure, then_delay=delay, is_last=is_last)
             case "delay":
                 await self.delay(step.id, timedelta(seconds=step.seconds or 0))
             case "wait":

@@ -6,7 +6,7 @@ tests must replay.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,15 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityCancellationType
 
-from campaigns.activities.contract import EndTask, EntryRef, SendResult, StepReport, StepTask
+from campaigns.activities.contract import (
+    EndTask,
+    EntryRef,
+    NextDelay,
+    SendResult,
+    StepReport,
+    StepTask,
+    until_text,
+)
 from campaigns.activities.delivery import DeliveryActivities
 from campaigns.activities.progress import ProgressActivities
 from campaigns.models.decision import EndedBy
@@ -69,6 +77,7 @@ class Journey:
         self._held = False
         self._busy = False
         self._position = 0
+        self._went_on = False
 
     @workflow.signal(name="event", description="An event of the customer's that this entry listens for.")
     def on_event(self, event: EventSignal) -> None:
@@ -96,18 +105,35 @@ class Journey:
 
     # The verbs.
 
-    async def send(self, step: str, *, exit_on_failure: bool = False) -> SendResult:
-        """Sends the step's message: once, when it may go. Raises EntryEnded where the entry has ended meanwhile."""
+    async def send(
+        self,
+        step: str,
+        *,
+        exit_on_failure: bool = False,
+        then_delay: tuple[str, timedelta] | None = None,
+        is_last: bool = False,
+    ) -> SendResult:
+        """Sends the step's message: once, when it may go. Raises EntryEnded where the entry has ended meanwhile.
+
+        Where it is known what follows, a delay or the end, that is written with the message's outcome.
+        """
         entered_at = self._enter()
+        task = StepTask(self._ref(), step, self._position, entered_at)
+        if then_delay and not exit_on_failure:
+            next_step, duration = then_delay
+            task = replace(task, next_delay=NextDelay(next_step, self._position + 1, duration.total_seconds()))
+        elif is_last and not exit_on_failure:
+            task = replace(task, is_last=True)
         while True:
             self._held = True
             workflow.set_current_details(f"sending **{step}**")
-            result = await self._send(step, entered_at)
+            result = await self._send(task)
             if result.status != "hold":
                 break
-            since = _text(workflow.now())
+            since = workflow.now().isoformat(timespec="minutes").replace("+00:00", "Z")
             workflow.set_current_details(f"**{step}** is held: the campaign is {result.reason}, since {since}")
             await workflow.wait_condition(lambda: not self._held)
+        self._went_on = result.went_on
         if result.status == "ended":
             raise EntryEnded(EndedBy(result.reason or EndedBy.STOPPED))
         if result.status == "failed" and exit_on_failure:
@@ -117,8 +143,13 @@ class Journey:
     async def delay(self, step: str, duration: timedelta) -> None:
         """Waits for a fixed time."""
         entered_at = self._enter()
-        until = entered_at + duration
-        await self._rest(step, f"delay **{step}** until {_text(until)}", f"until {_text(until)}")
+        until = until_text(entered_at + duration)
+        details = f"delay **{step}** {until}"
+        if self._went_on:
+            self._went_on = False
+            workflow.set_current_details(details)
+        else:
+            await self._rest(step, details, until)
         await self._sleep(step, duration, lambda: False)
         self._completed(step, entered_at)
 
@@ -130,9 +161,8 @@ class Journey:
         since = entered_at if since_step else None
         found = self._take(step, names, since)
         if found is None:
-            until = entered_at + timeout
-            what = f"wait **{step}** for {', '.join(names)}, until {_text(until)}"
-            await self._rest(step, what, f"for {', '.join(names)} until {_text(until)}")
+            what = f"for {', '.join(names)}, {until_text(entered_at + timeout)}"
+            await self._rest(step, f"wait **{step}** {what}", what)
             await self._sleep(step, timeout, lambda: self._has(step, names, since))
             found = self._take(step, names, since)
         self._completed(step, entered_at, found or "timeout")
@@ -163,8 +193,9 @@ class Journey:
         """Runs the story to its end or to an exit, whichever comes first, and writes down how it ended."""
         workflow.set_current_details("beginning")
         status, ended_by = await self._until_ended(story)
-        task = EndTask(self._ref(), status, ended_by.value)
-        await self._act("end", ProgressActivities.end_entry, task)
+        if not (status == "completed" and self._went_on):
+            task = EndTask(self._ref(), status, ended_by.value)
+            await self._act("end", ProgressActivities.end_entry, task)
         workflow.set_current_details(f"{status}: {ended_by.value}")
         return f"{status}: {ended_by.value}"
 
@@ -200,9 +231,9 @@ class Journey:
         self._position += 1
         return workflow.now()
 
-    async def _send(self, step: str, entered_at: datetime) -> SendResult:
+    async def _send(self, task: StepTask) -> SendResult:
         """One local try, then the normal activity, which retries for a day."""
-        task = StepTask(self._ref(), step, self._position, entered_at)
+        step = task.step
         self._busy = True
         try:
             result = await workflow.execute_local_activity_method(
@@ -298,10 +329,6 @@ def _match(event: EventSignal, step: str, names: list[str], since: datetime | No
     if since is not None and event.at < since:
         return None
     return next((name for name in names if f"{step}/{name}" in event.matches), None)
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _summary(step: str) -> str:

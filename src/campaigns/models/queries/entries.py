@@ -119,6 +119,16 @@ async def end(connection: Connection, entry_id: str, status: str, ended_by: Ende
     return True
 
 
+async def complete(connection: Connection, entry_id: str, now: datetime) -> bool:
+    """Whether the entry is completed now. One that is to exit is not: that is its workflow's to say."""
+    statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running", Entry.exit_request.is_(None))
+    values = {"status": "completed", "ended_by": EndedBy.COMPLETED.value, "ended_at": now, "held": None}
+    if (await connection.execute(statement.values(values))).rowcount:
+        return True
+    status = await connection.execute(select(Entry.status).where(Entry.id == entry_id))
+    return bool(status.scalar_one_or_none() == "completed")
+
+
 async def _settle_messages(connection: Connection, entry_id: str, now: datetime) -> None:
     """An attempt that was cut off by the end may have gone out; one that waited for its next attempt did not."""
     cut_off = (Message.entry_id == entry_id, Message.status == "sending")
