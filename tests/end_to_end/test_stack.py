@@ -170,3 +170,30 @@ def test_one_signal_ends_all_of_dev_cleanly(tmp_path: Path):
     assert psutil.wait_procs(family, timeout=1)[1] == []
     for log in (tmp_path / ".campaigns/logs").glob("*.log"):
         assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def test_a_killed_worker_is_replaced_and_its_work_taken_over_within_a_minute(stack: Stack):
+    client = api(stack)
+    set_up(client, 150)
+    call(client, "POST", "/v1/segments/all/members", {"customer_ids": [f"c{n}" for n in range(150)]})
+    while call(client, "GET", "/v1/campaigns/c/statistics")["steps"][0]["completed"] < 30:
+        time.sleep(0.05)
+    stack.process("worker").kill()
+    stack.process("starter").kill()
+    stack.process("starter").wait()
+    stack.process("worker").wait()
+    killed = time.monotonic()
+    stack.supervise_once()
+    while True:
+        try:
+            if client.get("/readyz").is_success:
+                break
+        except httpx2.HTTPError:
+            time.sleep(0.1)
+    until_ended(client, 150, timeout=65 - (time.monotonic() - killed))
+    mails = Counter(str(mail["To"]) for mail in received_mails(stack.directory / "mail"))
+    assert max(mails.values()) == 1
+    statistics = call(client, "GET", "/v1/campaigns/c/statistics")
+    sent, unknown = (statistics["steps"][0]["messages"][name] for name in ("sent", "unknown"))
+    assert sent + unknown == 150
+    assert sent <= len(mails) <= 150

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
@@ -10,6 +11,7 @@ from campaigns.models.database import migrate, open_database
 from campaigns.models.tables import Table
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection")
 async def test_models_and_migrations_agree(database_url: str):
     database = open_database(database_url)
     async with database.write() as connection:

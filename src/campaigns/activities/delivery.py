@@ -9,15 +9,27 @@ import asyncio
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from campaigns.activities.attempts import (
+    CUT_OFF,
+    LEASE,
+    STEP_OUTCOME,
+    begun,
+    claim_row,
+    for_history,
+    known,
+    lease_left,
+    state_against,
+    waiting,
+)
 from campaigns.activities.content import Unsendable, address_of, compose
-from campaigns.activities.contract import NextDelay, SendResult, StepReport, StepTask, until_text
+from campaigns.activities.contract import SendResult, StepTask
 from campaigns.activities.progress import write_reports
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Sender, Unknown
 from campaigns.models.database import Connection, Database
@@ -31,17 +43,11 @@ from campaigns.models.values import Json, iso, utc_now
 
 ATTEMPT_S = 20
 """How long a provider may take."""
-LEASE_S = 30
-"""After this an attempt that has not reported is dead: longer than the workflow's time-out for it."""
 
 LOCAL_SENDS = 10
 """So many messages of one channel may be on their way in local activities: the others' workflow tasks need room."""
 OUTAGE_S = 10
 """So long after a provider did not answer, local activities leave its messages to the normal ones."""
-
-CUT_OFF = "an attempt was cut off"
-
-_STEP_OUTCOME = {"sent": "completed", "unknown": "completed", "failed": "failed", "skipped": "skipped"}
 
 
 @dataclass(frozen=True)
@@ -82,9 +88,9 @@ class DeliveryActivities:
             result = await self._attempt(task, prepared)
         else:
             result = await self._write_down(task, earlier, prepared)
-        result = _for_history(result)
+        result = for_history(result)
         if result.status == "retry" and not activity.info().is_local:
-            raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=_lease_left(earlier))
+            raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=lease_left(earlier))
         return result
 
     @activity.defn(name="give_up_message")
@@ -93,14 +99,14 @@ class DeliveryActivities:
         async with self._database.write() as connection:
             recipient = await self._recipient(connection, task, await self._step(connection, task))
             earlier = recipient.message if recipient else None
-            if earlier and earlier.status in _STEP_OUTCOME:
+            if earlier and earlier.status in STEP_OUTCOME:
                 return SendResult(earlier.status, detail=earlier.error)
             status = "unknown" if earlier and earlier.status == "sending" else "failed"
             result = SendResult(status, "gave_up", earlier.error if earlier else None)
             now = utc_now()
             if earlier:
                 await messages.settle(connection, earlier.id, earlier.attempt, status, now, error=result.detail)
-            return _for_history(await self._report(connection, task, result, now))
+            return for_history(await self._report(connection, task, result, now))
 
     async def _step(self, connection: Connection, task: StepTask) -> MessageBase:
         definition = await self._definitions.get(connection, task.entry.campaign, task.entry.version)
@@ -122,9 +128,9 @@ class DeliveryActivities:
         """The message, or the first of the reasons against it, in the order that the product promises."""
         if recipient is None:
             return SendResult("ended", EndedBy.ERASED)
-        if known := _known(recipient.message, step):
-            return known
-        if stopped := _state_against(recipient):
+        if settled := known(recipient.message, step):
+            return settled
+        if stopped := state_against(recipient):
             return stopped
         if recipient.attributes is None or recipient.trigger is None:
             return SendResult("ended", EndedBy.ERASED)
@@ -207,21 +213,21 @@ class DeliveryActivities:
     async def _claim(self, task: StepTask, ready: _Ready) -> int | SendResult:
         """The number of the attempt that may now begin; checks again what could have changed since."""
         now = utc_now()
-        ends_at = now + timedelta(seconds=LEASE_S)
+        ends_at = now + LEASE
         async with self._database.write() as connection:
             recipient = await self._recipient(connection, task, ready.step, lock=True)
             if recipient is None:
                 return SendResult("ended", EndedBy.ERASED)
-            if stopped := _state_against(recipient):
+            if stopped := state_against(recipient):
                 return stopped
             earlier = recipient.message
             if earlier is None:
                 attempt = 1
-                claimed = await messages.claim(connection, _claim_row(task, ready, now, ends_at))
-                await write_reports(connection, task.entry, [*task.entry.reports, _waiting(task, "sending")])
+                claimed = await messages.claim(connection, claim_row(task, ready.step, ready.outgoing, now))
+                await write_reports(connection, task.entry, [*task.entry.reports, waiting(task, "sending")])
             else:
                 attempt = earlier.attempt + 1
-                claimed = earlier.status == "retry" or (earlier.status == "sending" and not _lease_left(earlier))
+                claimed = earlier.status == "retry" or (earlier.status == "sending" and not lease_left(earlier))
                 if claimed:
                     await messages.begin_attempt(connection, earlier.id, attempt, ends_at, ready.outgoing.to)
             if not claimed:
@@ -254,7 +260,7 @@ class DeliveryActivities:
                 before = await messages.last_exposure(connection, entry_id, message_id)
                 await messages.expose(connection, entry_id, before)
             if outcome.status == "retry":
-                await write_reports(connection, task.entry, [_waiting(task, outcome.detail)])
+                await write_reports(connection, task.entry, [waiting(task, outcome.detail)])
             else:
                 outcome = await self._report(connection, task, outcome, now, with_reports=False)
         return outcome
@@ -266,9 +272,9 @@ class DeliveryActivities:
             if result.status == "hold":
                 return await self._hold(connection, task, result)
             if result.status == "retry":
-                await write_reports(connection, task.entry, [*task.entry.reports, _waiting(task, result.detail)])
+                await write_reports(connection, task.entry, [*task.entry.reports, waiting(task, result.detail)])
                 return result
-            if earlier and earlier.status not in _STEP_OUTCOME:
+            if earlier and earlier.status not in STEP_OUTCOME:
                 # An attempt that was cut off may have gone out, whatever speaks against another one now.
                 cut_off = earlier.status == "sending"
                 status = "unknown" if cut_off else "failed"
@@ -287,7 +293,7 @@ class DeliveryActivities:
         if await campaigns.status_locked(connection, task.entry.campaign) != "paused":
             return SendResult("retry", detail="the campaign has just gone on")
         await entries.hold(connection, task.entry.entry_id, result.reason or "held")
-        held = _waiting(task, f"held: {result.reason}")
+        held = waiting(task, f"held: {result.reason}")
         await write_reports(connection, task.entry, [*task.entry.reports, held])
         return result
 
@@ -295,80 +301,14 @@ class DeliveryActivities:
         self, connection: Connection, task: StepTask, result: SendResult, now: datetime, *, with_reports: bool = True
     ) -> SendResult:
         """Writes the step's outcome, and what follows it where that is known; answers the result that says so."""
-        outcome = _STEP_OUTCOME[result.status]
+        outcome = STEP_OUTCOME[result.status]
         reason = result.reason if outcome in ("skipped", "failed") else None
         reports = [*(task.entry.reports if with_reports else [])]
         reports.append(task.report(outcome, now, reason, result.detail or result.status))
         went_on = task.next_delay is not None
         if task.next_delay:
-            reports.append(_begun(task.next_delay, now))
+            reports.append(begun(task.next_delay, now))
         await write_reports(connection, task.entry, reports)
         if task.is_last:
             went_on = await entries.complete(connection, task.entry.entry_id, now)
         return replace(result, went_on=went_on)
-
-
-def _begun(delay: NextDelay, now: datetime) -> StepReport:
-    until = now + timedelta(seconds=delay.seconds)
-    return StepReport(delay.step, "waiting", delay.position, now, detail=until_text(until))
-
-
-def _for_history(result: SendResult) -> SendResult:
-    """The result without the provider's own words, which may hold an address: a code, or what we say of it."""
-    ours = (result.detail or "").partition(":")[0]
-    return replace(result, detail=ours.split()[0] if ours[:1].isdigit() else ours or None)
-
-
-def _waiting(task: StepTask, detail: str | None) -> StepReport:
-    return task.report("waiting", detail=detail)
-
-
-def _known(message: MessageRow | None, step: MessageBase) -> SendResult | None:
-    """What earlier attempts have settled; None where there may be another one now."""
-    if message is None or message.status == "retry":
-        return None
-    if message.status in _STEP_OUTCOME:
-        return SendResult(message.status, "refused" if message.status == "failed" else None, message.error)
-    if _lease_left(message):
-        return SendResult("retry", detail="an attempt is under way")
-    # Transactional messages are sent again under the same identity rather than never.
-    return SendResult("unknown", detail=CUT_OFF) if step.category == "marketing" else None
-
-
-def _state_against(recipient: Recipient) -> SendResult | None:
-    """What the states of entry and campaign say against a message."""
-    if recipient.entry_status != "running":
-        return SendResult("ended", recipient.exit_request)
-    if recipient.campaign_status in ("stopped", "archived"):
-        return SendResult("ended", EndedBy.STOPPED)
-    if recipient.exit_request:
-        return SendResult("ended", recipient.exit_request)
-    if recipient.campaign_status == "paused":
-        return SendResult("hold", "paused")
-    return None
-
-
-def _lease_left(earlier: MessageRow | None) -> timedelta | None:
-    """How long the attempt that is under way may still take; None where none can be."""
-    if earlier is None or earlier.status != "sending":
-        return None
-    left = earlier.attempt_ends_at - utc_now()
-    return left if left > timedelta(0) else None
-
-
-def _claim_row(task: StepTask, ready: _Ready, now: datetime, ends_at: datetime) -> dict[str, Any]:
-    return {
-        "id": ready.outgoing.message_id,
-        "entry_id": task.entry.entry_id,
-        "step_id": task.step,
-        "repetition": task.repetition,
-        "campaign_key": task.entry.campaign,
-        "channel": ready.step.channel,
-        "category": ready.step.category,
-        "status": "sending",
-        "attempt": 1,
-        "attempt_ends_at": ends_at,
-        "address": ready.outgoing.to,
-        "claimed_at": now,
-        **dict.fromkeys(("provider_id", "error", "settled_at", "unsubscribed_at", "converted_at")),
-    }

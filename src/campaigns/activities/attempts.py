@@ -1,0 +1,87 @@
+"""What is known of a message before, between and after its attempts."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from campaigns.activities.contract import NextDelay, SendResult, StepReport, StepTask, until_text
+from campaigns.activities.senders.base import Outgoing
+from campaigns.models.decision import EndedBy
+from campaigns.models.queries.messages import MessageRow, Recipient
+from campaigns.models.steps import MessageBase
+from campaigns.models.values import utc_now
+
+LEASE = timedelta(seconds=30)
+"""After this an attempt that has not reported is dead: longer than the workflow's time-out for it."""
+CUT_OFF = "an attempt was cut off"
+STEP_OUTCOME = {"sent": "completed", "unknown": "completed", "failed": "failed", "skipped": "skipped"}
+"""What a settled message makes of its step."""
+
+
+def begun(delay: NextDelay, now: datetime) -> StepReport:
+    """The delay begins now."""
+    until = now + timedelta(seconds=delay.seconds)
+    return StepReport(delay.step, "waiting", delay.position, now, detail=until_text(until))
+
+
+def for_history(result: SendResult) -> SendResult:
+    """The result without the provider's own words, which may hold an address: a code, or what we say of it."""
+    ours = (result.detail or "").partition(":")[0]
+    return replace(result, detail=ours.split()[0] if ours[:1].isdigit() else ours or None)
+
+
+def waiting(task: StepTask, detail: str | None) -> StepReport:
+    """The entry is at the step."""
+    return task.report("waiting", detail=detail)
+
+
+def known(message: MessageRow | None, step: MessageBase) -> SendResult | None:
+    """What earlier attempts have settled; None where there may be another one now."""
+    if message is None or message.status == "retry":
+        return None
+    if message.status in STEP_OUTCOME:
+        return SendResult(message.status, "refused" if message.status == "failed" else None, message.error)
+    if lease_left(message):
+        return SendResult("retry", detail="an attempt is under way")
+    # Transactional messages are sent again under the same identity rather than never.
+    return SendResult("unknown", detail=CUT_OFF) if step.category == "marketing" else None
+
+
+def state_against(recipient: Recipient) -> SendResult | None:
+    """What the states of entry and campaign say against a message."""
+    if recipient.entry_status != "running":
+        return SendResult("ended", recipient.exit_request)
+    if recipient.campaign_status in ("stopped", "archived"):
+        return SendResult("ended", EndedBy.STOPPED)
+    if recipient.exit_request:
+        return SendResult("ended", recipient.exit_request)
+    if recipient.campaign_status == "paused":
+        return SendResult("hold", "paused")
+    return None
+
+
+def lease_left(earlier: MessageRow | None) -> timedelta | None:
+    """How long the attempt that is under way may still take; None where none can be."""
+    if earlier is None or earlier.status != "sending":
+        return None
+    left = earlier.attempt_ends_at - utc_now()
+    return left if left > timedelta(0) else None
+
+
+def claim_row(task: StepTask, step: MessageBase, outgoing: Outgoing, now: datetime) -> dict[str, Any]:
+    """The row of a message that is claimed now, for its first attempt."""
+    return {
+        "id": outgoing.message_id,
+        "entry_id": task.entry.entry_id,
+        "step_id": task.step,
+        "repetition": task.repetition,
+        "campaign_key": task.entry.campaign,
+        "channel": step.channel,
+        "category": step.category,
+        "status": "sending",
+        "attempt": 1,
+        "attempt_ends_at": now + LEASE,
+        "address": outgoing.to,
+        "claimed_at": now,
+        **dict.fromkeys(("provider_id", "error", "settled_at", "unsubscribed_at", "converted_at")),
+    }
