@@ -1,11 +1,13 @@
 """Pause, stop, goals, leaving, consent: what may happen to an entry besides its steps."""
 
 import asyncio
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 from temporalio.client import Client
 
 from campaigns.cli.demo import inconsistencies
-from tests.support.product import Product, until
+from tests.support.product import Product, Starter, until
 
 MAIL = {"id": "mail", "type": "email", "subject": "Hello", "html": "<a href='{{ unsubscribe_url }}'>x</a>"}
 PAUSE = {"id": "pause", "type": "delay", "for": "PT1S"}
@@ -262,3 +264,50 @@ async def test_a_branch_on_history_and_segments(product: Product):
 
         await until(all_ended)
     assert (await starter.statistics("c"))["steps"][0]["branches"] == {"regular": 1, "vip": 1, "big": 1, "otherwise": 1}
+
+
+async def members_enter_again(product: Product, starters: int, **fields) -> list[Starter]:
+    running = [await product.starter() for _ in range(starters)]
+    await running[0].call("PUT", "/v1/segments/a", {"name": "A"})
+    trigger = {"type": "segment", "segments": ["a"]}
+    frequency = {"type": "interval", "every": "PT2S"}
+    await running[0].campaign("c", trigger=trigger, frequency=frequency, steps=[MAIL], **fields)
+    for customer in ("ann", "bob"):
+        await running[0].customer(customer)
+    await running[0].call("POST", "/v1/segments/a/members", {"customer_ids": ["ann", "bob"]})
+    return running
+
+
+async def test_members_enter_again_at_each_interval(product: Product):
+    async with product.worker():
+        starter, _ = await members_enter_again(product, 2)
+        await asyncio.sleep(1)
+        await starter.call("DELETE", "/v1/segments/a/members/bob")
+
+        async def thrice() -> bool:
+            return len(product.providers.mails_to("ann")) >= 3
+
+        await until(thrice, timeout=10)
+        entered = [entry["entered_at"] for entry in await starter.entries("c") if entry["customer_id"] == "ann"]
+        gaps = [datetime.fromisoformat(b) - datetime.fromisoformat(a) for a, b in pairwise(entered)]
+        assert all(timedelta(seconds=2) <= gap < timedelta(seconds=5) for gap in gaps), gaps
+        assert len(product.providers.mails_to("bob")) == 1
+        assert (await starter.statistics("c"))["decisions"]["entered"] == len(entered) + 1
+
+
+async def test_what_a_pause_lets_pass_is_not_made_up(product: Product):
+    async with product.worker():
+        (starter,) = await members_enter_again(product, 1)
+        await starter.until_ended("c")
+        await starter.call("POST", "/v1/campaigns/c/pause")
+        await asyncio.sleep(5)
+        assert len(await starter.entries("c")) == 2
+        await starter.call("POST", "/v1/campaigns/c/resume")
+
+        async def again() -> bool:
+            return len(await starter.entries("c")) == 4
+
+        await until(again, timeout=6)
+        await starter.call("POST", "/v1/campaigns/c/stop")
+        await asyncio.sleep(3)
+        assert len(await starter.entries("c")) == 4

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -24,7 +25,17 @@ from campaigns.models.steps import (
     walk,
     with_ids,
 )
-from campaigns.models.values import Duration, Instant, Key, Name, PositiveDuration, Strict, TimeOfDay, Zone
+from campaigns.models.values import (
+    Duration,
+    Instant,
+    Key,
+    Name,
+    PositiveDuration,
+    Strict,
+    TimeOfDay,
+    Zone,
+    parse_duration,
+)
 
 MAX_STEPS = 500
 MAX_DEPTH = 20
@@ -142,6 +153,14 @@ class Campaign(Strict):
     def trigger_names(self) -> list[str]:
         """The event, or the segments, that trigger the campaign."""
         return [self.trigger.event] if isinstance(self.trigger, EventTrigger) else list(self.trigger.segments)
+
+    @property
+    def re_enters_every(self) -> timedelta | None:
+        """After how long a member of its segments enters again by itself; None where nobody does."""
+        frequency = self.frequency
+        if isinstance(self.trigger, SegmentTrigger) and isinstance(frequency, Interval) and frequency.while_member:
+            return parse_duration(frequency.every)
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """The definition as users write it, fields that were left to their defaults included."""
@@ -264,10 +283,6 @@ def not_yet(campaign: Campaign) -> Iterator[FieldError]:
     if isinstance(campaign.trigger, SegmentTrigger):
         if campaign.trigger.include_existing:
             yield FieldError("trigger.include_existing", "cannot be run by this version yet")
-        if isinstance(campaign.frequency, Interval) and campaign.frequency.while_member:
-            yield FieldError(
-                "frequency.while_member", "entering again by itself cannot be run by this version yet; set it to false"
-            )
     for place, step in walk(campaign.steps or []):
         if step.type in ("whatsapp", "push", "webhook", "split"):
             yield FieldError(place_text((*place, "type")), f"{step.type} cannot be run by this version yet")

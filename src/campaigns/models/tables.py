@@ -251,6 +251,15 @@ class Holdout(Table):
     converted_at: Mapped[datetime | None]
 
 
+class ReEntry(Table):
+    """When a member of a segment is to enter a campaign again by itself, at its interval."""
+
+    __tablename__ = "re_entry"
+    campaign_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    customer_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+    due_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class StepOutcome(Table):
     """One passage of one entry through one step."""
 

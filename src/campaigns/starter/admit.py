@@ -9,7 +9,7 @@ from campaigns.models.campaign import Campaign, EventTrigger, Interval, SegmentT
 from campaigns.models.conditions import Facts, holds, needs, value_at
 from campaigns.models.database import Connection
 from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
-from campaigns.models.queries import campaigns, decisions, dispatch, entries, events, segments
+from campaigns.models.queries import campaigns, decisions, dispatch, entries, events, re_entries, segments
 from campaigns.models.queries.campaigns import CampaignRow, Definitions
 from campaigns.models.queries.dispatch import DispatchRow
 from campaigns.models.queries.entries import PastEntries, RunningEntry
@@ -41,15 +41,20 @@ class _Listening:
 
 
 async def admit(
-    connection: Connection, definitions: Definitions, person: Person, trigger: Trigger
+    connection: Connection, definitions: Definitions, person: Person, trigger: Trigger, *, only: str | None = None
 ) -> tuple[list[Decision], list[DispatchRow]]:
-    """Decides about one trigger; writes decisions, entries, and what they owe to Temporal."""
+    """Decides about one trigger; writes decisions, entries, and what they owe to Temporal.
+
+    `only` names the campaign that the trigger is for, where it is no other's.
+    """
     rows = await campaigns.triggered_by(connection, trigger.type, [trigger.name])
     listening = [await _listening(connection, definitions, row, trigger) for row in rows if row.status != "archived"]
+    rivals = _rivals(listening, person)
+    listening = [one for one in listening if only in (None, one.row.key)]
     if not listening:
         return [], []
     candidates = await _candidates(connection, person, trigger, listening)
-    verdicts = decide(candidates, _rivals(listening, person), person.now)
+    verdicts = decide(candidates, rivals, person.now)
     owed = await _preempt(connection, verdicts.preempted, person.now)
     made = []
     for one, verdict in zip(listening, verdicts.verdicts, strict=True):
@@ -58,6 +63,9 @@ async def admit(
             entry_id = uuid4().hex
             await entries.add(connection, _entry_row(entry_id, one, person, trigger))
             owed.append(DispatchRow(f"start-{entry_id}", "start", entry_id, {}))
+            every = one.definition.re_enters_every if one.definition else None
+            if every:
+                await re_entries.put(connection, one.row.key, person.id, person.now + every)
         made.append(_decision(verdict, entry_id, person.now))
     await decisions.add(connection, [_decision_row(decision, person, trigger) for decision in made])
     held_out = [one.campaign for one in made if one.outcome is Outcome.HOLDOUT and not person.erased]

@@ -43,7 +43,7 @@ class Intake:
     async def take(self, message: TrackingMessage) -> Json:
         """Takes in one message of the tracking API; the answer, which a double gets again. Durable when it returns."""
         async with self._database.write() as connection:
-            person = await self._person(connection, message.user_id, creates=message.type == "identify")
+            person = await self.person(connection, message.user_id, creates=message.type == "identify")
             received = person.now if person else utc_now()
             if not await events.add(connection, message.row(received)):
                 return await events.answer(connection, message.message_id) or {}
@@ -65,7 +65,7 @@ class Intake:
     async def put_customer(self, customer_id: str, attributes: Json) -> list[Decision]:
         """Makes the customer, or changes the given attributes; null takes one away."""
         async with self._database.write() as connection:
-            person = await self._person(connection, customer_id, creates=True)
+            person = await self.person(connection, customer_id, creates=True)
             if person:
                 await self._merge(connection, person, attributes)
         return []
@@ -87,7 +87,7 @@ class Intake:
 
     async def _enter(self, key: str, customer_id: str) -> list[Decision]:
         async with self._database.write() as connection:
-            person = await self._person(connection, customer_id, creates=False)
+            person = await self.person(connection, customer_id, creates=False)
             if person is None or person.erased:
                 return []
             if not await segments.add_member(connection, key, customer_id, person.now):
@@ -101,7 +101,7 @@ class Intake:
         """Ends the membership; entries of campaigns that end with it are signalled. False where there was none."""
         owed = []
         async with self._database.write() as connection:
-            person = await self._person(connection, customer_id, creates=False)
+            person = await self.person(connection, customer_id, creates=False)
             if person is None or not await segments.remove_member(connection, key, customer_id):
                 return False
             left = await segments.of_customer(connection, customer_id)
@@ -134,7 +134,7 @@ class Intake:
         self._dispatcher.dispatch(owed)
         return True
 
-    async def _person(self, connection: Connection, customer_id: str | None, *, creates: bool) -> Person | None:
+    async def person(self, connection: Connection, customer_id: str | None, *, creates: bool) -> Person | None:
         """The customer, locked. An event makes an unknown customer, but never one who was erased."""
         if customer_id is None:
             return None

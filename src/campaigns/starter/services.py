@@ -11,6 +11,7 @@ from campaigns.models.settings import Settings
 from campaigns.models.signing import Signing
 from campaigns.starter.dispatch import Dispatcher
 from campaigns.starter.intake import Intake
+from campaigns.starter.intervals import Intervals
 from campaigns.workflows.client import EntryClient
 
 
@@ -25,6 +26,7 @@ class Services:
     client: EntryClient
     dispatcher: Dispatcher
     intake: Intake
+    intervals: Intervals
 
 
 def make_services(settings: Settings, database: Database, client: EntryClient) -> Services:
@@ -34,7 +36,8 @@ def make_services(settings: Settings, database: Database, client: EntryClient) -
     signing = Signing(settings.secret_key.get_secret_value() if settings.secret_key else "")
     dispatcher = Dispatcher(database, definitions, client)
     intake = Intake(database, definitions, signing, dispatcher)
-    return Services(settings, database, definitions, signing, client, dispatcher, intake)
+    intervals = Intervals(database, definitions, intake, dispatcher)
+    return Services(settings, database, definitions, signing, client, dispatcher, intake, intervals)
 
 
 async def _services(request: Request) -> Services:

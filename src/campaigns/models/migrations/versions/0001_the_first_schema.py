@@ -173,6 +173,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("campaign_key", "customer_id", name=op.f("pk_holdout")),
     )
     op.create_table(
+        "re_entry",
+        sa.Column("campaign_key", sa.String(length=64), nullable=False),
+        sa.Column("customer_id", sa.String(length=255), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("campaign_key", "customer_id", name=op.f("pk_re_entry")),
+    )
+    with op.batch_alter_table("re_entry", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_re_entry_customer_id"), ["customer_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_re_entry_due_at"), ["due_at"], unique=False)
+
+    op.create_table(
         "segment",
         sa.Column("key", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
@@ -296,6 +307,11 @@ def downgrade() -> None:
 
     op.drop_table("segment_member")
     op.drop_table("segment")
+    with op.batch_alter_table("re_entry", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_re_entry_due_at"))
+        batch_op.drop_index(batch_op.f("ix_re_entry_customer_id"))
+
+    op.drop_table("re_entry")
     op.drop_table("holdout")
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_event_customer_id_event_name_event_timestamp"))

@@ -1,0 +1,89 @@
+"""Members of a segment enter again by themselves, at each interval of their campaign."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import structlog
+
+from campaigns.models.campaign import Campaign
+from campaigns.models.database import Connection, Database
+from campaigns.models.decision import Trigger
+from campaigns.models.queries import campaigns, re_entries, segments
+from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.queries.dispatch import DispatchRow
+from campaigns.models.values import iso, utc_now
+from campaigns.starter.admit import admit
+from campaigns.starter.dispatch import Dispatcher
+from campaigns.starter.intake import Intake
+
+EVERY_S = 1.0
+BATCH = 200
+
+log = structlog.get_logger()
+
+
+class Intervals:
+    """Watches for who is due, on every starter; the customer's lock lets one of them act."""
+
+    def __init__(self, database: Database, definitions: Definitions, intake: Intake, dispatcher: Dispatcher) -> None:
+        self._database = database
+        self._definitions = definitions
+        self._intake = intake
+        self._dispatcher = dispatcher
+
+    async def run(self) -> None:
+        """Works until it is cancelled."""
+        while True:
+            full = False
+            try:
+                full = await self.once() == BATCH
+            except Exception:
+                log.exception("entering again failed, and goes on")
+            await asyncio.sleep(0 if full else EVERY_S)
+
+    async def once(self) -> int:
+        """Decides about those who are due; how many there were."""
+        async with self._database.read() as connection:
+            found = await re_entries.due(connection, utc_now(), BATCH)
+        for campaign, customer_id in found:
+            async with self._database.write() as connection:
+                owed = await self._decide(connection, campaign, customer_id)
+            self._dispatcher.dispatch(owed)
+        return len(found)
+
+    async def _decide(self, connection: Connection, campaign: str, customer_id: str) -> list[DispatchRow]:
+        person = await self._intake.person(connection, customer_id, creates=False)
+        due_at = await re_entries.due_at(connection, campaign, customer_id)
+        if person is None or due_at is None or due_at > person.now:
+            return []
+        row = await campaigns.get(connection, campaign)
+        if row is None or row.status not in ("live", "paused"):
+            await re_entries.remove(connection, campaign, customer_id)
+            return []
+        definition = await self._definitions.get(connection, campaign, row.version)
+        every = definition.re_enters_every
+        segment = await self._segment(connection, definition, customer_id)
+        if every is None or segment is None:
+            # Who comes back to the segment enters by that.
+            await re_entries.remove(connection, campaign, customer_id)
+            return []
+        # What a pause lets pass is not made up later.
+        await re_entries.put(connection, campaign, customer_id, _next(due_at, every, person.now))
+        trigger = Trigger(f"interval:{campaign}:{iso(due_at)}", "segment", segment, person.now)
+        made, owed = await admit(connection, self._definitions, person, trigger, only=campaign)
+        for decision in made:
+            if decision.retry_at:
+                await re_entries.put(connection, campaign, customer_id, decision.retry_at)
+        return owed
+
+    async def _segment(self, connection: Connection, definition: Campaign, customer_id: str) -> str | None:
+        """The first of the campaign's active segments in which the customer still is."""
+        names = definition.trigger_names
+        member = await segments.of_customer(connection, customer_id)
+        inactive = await segments.inactive(connection, names)
+        return next((name for name in names if name in member and name not in inactive), None)
+
+
+def _next(due_at: datetime, every: timedelta, now: datetime) -> datetime:
+    """The next time of the same rhythm that is not past."""
+    return due_at + every * ((now - due_at) // every + 1)
