@@ -311,3 +311,26 @@ async def test_what_a_pause_lets_pass_is_not_made_up(product: Product):
         await starter.call("POST", "/v1/campaigns/c/stop")
         await asyncio.sleep(3)
         assert len(await starter.entries("c")) == 4
+
+
+async def test_existing_members_enter_once_each(product: Product):
+    dying = await product.starter(dispatching=False)
+    for segment in ("a", "b", "quiet"):
+        await dying.call("PUT", f"/v1/segments/{segment}", {"name": segment})
+    for n in range(6):
+        await dying.customer(f"c{n}")
+    for segment, customers in (("a", ["c0", "c1", "c2"]), ("b", ["c2", "c3"]), ("quiet", ["c4"])):
+        await dying.call("POST", f"/v1/segments/{segment}/members", {"customer_ids": customers})
+    await dying.call("PUT", "/v1/segments/quiet", {"name": "Quiet", "active": False})
+    trigger = {"type": "segment", "segments": ["a", "b", "quiet"], "include_existing": True}
+    await dying.campaign("c", trigger=trigger, frequency={"type": "every_time"}, steps=[MAIL])
+    others = [await product.starter() for _ in range(2)]
+    async with product.worker():
+
+        async def all_ended() -> bool:
+            return (await others[0].statistics("c"))["entries"]["completed"] == 4
+
+        await until(all_ended)
+        await asyncio.sleep(2)
+        assert sorted(entry["customer_id"] for entry in await others[0].entries("c")) == ["c0", "c1", "c2", "c3"]
+    assert len(product.providers.mails) == 4

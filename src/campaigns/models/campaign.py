@@ -280,9 +280,6 @@ def not_yet(campaign: Campaign) -> Iterator[FieldError]:
     for field in ("workflow", "quiet_hours"):
         if getattr(campaign, field) is not None:
             yield FieldError(field, "cannot be run by this version yet")
-    if isinstance(campaign.trigger, SegmentTrigger):
-        if campaign.trigger.include_existing:
-            yield FieldError("trigger.include_existing", "cannot be run by this version yet")
     for place, step in walk(campaign.steps or []):
         if step.type in ("whatsapp", "push", "webhook", "split"):
             yield FieldError(place_text((*place, "type")), f"{step.type} cannot be run by this version yet")

@@ -251,13 +251,16 @@ class Holdout(Table):
     converted_at: Mapped[datetime | None]
 
 
-class ReEntry(Table):
-    """When a member of a segment is to enter a campaign again by itself, at its interval."""
+class DueEntry(Table):
+    """When a member of a segment is to enter a campaign without a trigger of their own."""
 
-    __tablename__ = "re_entry"
+    __tablename__ = "due_entry"
     campaign_key: Mapped[str] = mapped_column(String(64), primary_key=True)
     customer_id: Mapped[str] = mapped_column(primary_key=True, index=True)
-    due_at: Mapped[datetime] = mapped_column(index=True)
+    due_at: Mapped[datetime]
+    existing: Mapped[bool]
+    """As a member at the campaign's start, rather than at an interval."""
+    __table_args__ = (Index(None, "existing", "due_at"),)
 
 
 class StepOutcome(Table):

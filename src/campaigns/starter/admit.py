@@ -9,7 +9,7 @@ from campaigns.models.campaign import Campaign, EventTrigger, Interval, SegmentT
 from campaigns.models.conditions import Facts, holds, needs, value_at
 from campaigns.models.database import Connection
 from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
-from campaigns.models.queries import campaigns, decisions, dispatch, entries, events, re_entries, segments
+from campaigns.models.queries import campaigns, decisions, dispatch, due_entries, entries, events, segments
 from campaigns.models.queries.campaigns import CampaignRow, Definitions
 from campaigns.models.queries.dispatch import DispatchRow
 from campaigns.models.queries.entries import PastEntries, RunningEntry
@@ -65,7 +65,7 @@ async def admit(
             owed.append(DispatchRow(f"start-{entry_id}", "start", entry_id, {}))
             every = one.definition.re_enters_every if one.definition else None
             if every:
-                await re_entries.put(connection, one.row.key, person.id, person.now + every)
+                await due_entries.put(connection, one.row.key, person.id, person.now + every)
         made.append(_decision(verdict, entry_id, person.now))
     await decisions.add(connection, [_decision_row(decision, person, trigger) for decision in made])
     held_out = [one.campaign for one in made if one.outcome is Outcome.HOLDOUT and not person.erased]

@@ -26,10 +26,10 @@ def make_app(parts: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         parts.dispatcher.start()
-        intervals = asyncio.create_task(parts.intervals.run())
+        due = asyncio.create_task(parts.due_entries.run())
         yield
-        intervals.cancel()
-        await asyncio.gather(intervals, return_exceptions=True)
+        due.cancel()
+        await asyncio.gather(due, return_exceptions=True)
         await parts.dispatcher.stop()
 
     app = FastAPI(title="Campaigns", summary="Durable customer journeys on Temporal", lifespan=lifespan)

@@ -10,8 +10,8 @@ from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.settings import Settings
 from campaigns.models.signing import Signing
 from campaigns.starter.dispatch import Dispatcher
+from campaigns.starter.due import DueEntries
 from campaigns.starter.intake import Intake
-from campaigns.starter.intervals import Intervals
 from campaigns.workflows.client import EntryClient
 
 
@@ -26,7 +26,7 @@ class Services:
     client: EntryClient
     dispatcher: Dispatcher
     intake: Intake
-    intervals: Intervals
+    due_entries: DueEntries
 
 
 def make_services(settings: Settings, database: Database, client: EntryClient) -> Services:
@@ -36,8 +36,8 @@ def make_services(settings: Settings, database: Database, client: EntryClient) -
     signing = Signing(settings.secret_key.get_secret_value() if settings.secret_key else "")
     dispatcher = Dispatcher(database, definitions, client)
     intake = Intake(database, definitions, signing, dispatcher)
-    intervals = Intervals(database, definitions, intake, dispatcher)
-    return Services(settings, database, definitions, signing, client, dispatcher, intake, intervals)
+    due_entries = DueEntries(database, definitions, intake, dispatcher)
+    return Services(settings, database, definitions, signing, client, dispatcher, intake, due_entries)
 
 
 async def _services(request: Request) -> Services:

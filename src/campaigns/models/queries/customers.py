@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, select, update
 
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
-from campaigns.models.tables import Consent, Customer, Erasure, Event, Holdout, ReEntry, SegmentMember, Suppression
+from campaigns.models.tables import Consent, Customer, DueEntry, Erasure, Event, Holdout, SegmentMember, Suppression
 from campaigns.models.values import Json
 
 
@@ -113,7 +113,7 @@ async def erase(connection: Connection, customer_id: str, customer_hash: str, no
     """Deletes the customer's own rows and remembers the erasure; entries are made anonymous elsewhere."""
     nobody = f"erased-{uuid4().hex}"
     await connection.execute(update(Holdout).where(Holdout.customer_id == customer_id).values(customer_id=nobody))
-    for table in (SegmentMember, Consent, Event, ReEntry):
+    for table in (SegmentMember, Consent, Event, DueEntry):
         await connection.execute(delete(table).where(table.customer_id == customer_id))
     await connection.execute(delete(Customer).where(Customer.id == customer_id))
     row = {"customer_hash": customer_hash, "erased_at": now}

@@ -16,7 +16,7 @@ from campaigns.models.campaign import (
 )
 from campaigns.models.database import Connection
 from campaigns.models.problems import FieldError, Invalid, place_text
-from campaigns.models.queries import campaigns, entries, segments
+from campaigns.models.queries import campaigns, due_entries, entries, segments
 from campaigns.models.queries.campaigns import CampaignRow
 from campaigns.models.steps import MessageBase, walk
 from campaigns.models.values import Json, iso, utc_now
@@ -112,6 +112,7 @@ async def move_campaign(key: CampaignKey, move: str, parts: Parts, response: Res
             definition = await parts.definitions.get(connection, key, row.version, frozen=False)
             await _check_names(connection, definition)
             _check_runnable(definition)
+            await _enter_existing(connection, definition, now)
         await campaigns.set_status(connection, row, status, now)
         if move == "resume":
             await entries.dispatch_to_held(connection, key, now)
@@ -180,6 +181,14 @@ def checked_definition(raw: object) -> Campaign:
     if errors:
         raise Invalid(errors)
     return definition
+
+
+async def _enter_existing(connection: Connection, definition: Campaign, now: datetime) -> None:
+    trigger = definition.trigger
+    if isinstance(trigger, SegmentTrigger) and trigger.include_existing:
+        inactive = await segments.inactive(connection, trigger.segments)
+        active = [segment for segment in trigger.segments if segment not in inactive]
+        await due_entries.add_existing(connection, definition.key, active, now)
 
 
 async def _check_names(connection: Connection, definition: Campaign) -> None:

@@ -105,6 +105,20 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_dispatch_due_at"), ["due_at"], unique=False)
 
     op.create_table(
+        "due_entry",
+        sa.Column("campaign_key", sa.String(length=64), nullable=False),
+        sa.Column("customer_id", sa.String(length=255), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("existing", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("campaign_key", "customer_id", name=op.f("pk_due_entry")),
+    )
+    with op.batch_alter_table("due_entry", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_due_entry_customer_id"), ["customer_id"], unique=False)
+        batch_op.create_index(
+            batch_op.f("ix_due_entry_existing_due_entry_due_at"), ["existing", "due_at"], unique=False
+        )
+
+    op.create_table(
         "entry",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("campaign_key", sa.String(length=64), nullable=False),
@@ -172,17 +186,6 @@ def upgrade() -> None:
         sa.Column("converted_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("campaign_key", "customer_id", name=op.f("pk_holdout")),
     )
-    op.create_table(
-        "re_entry",
-        sa.Column("campaign_key", sa.String(length=64), nullable=False),
-        sa.Column("customer_id", sa.String(length=255), nullable=False),
-        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("campaign_key", "customer_id", name=op.f("pk_re_entry")),
-    )
-    with op.batch_alter_table("re_entry", schema=None) as batch_op:
-        batch_op.create_index(batch_op.f("ix_re_entry_customer_id"), ["customer_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_re_entry_due_at"), ["due_at"], unique=False)
-
     op.create_table(
         "segment",
         sa.Column("key", sa.String(length=64), nullable=False),
@@ -307,11 +310,6 @@ def downgrade() -> None:
 
     op.drop_table("segment_member")
     op.drop_table("segment")
-    with op.batch_alter_table("re_entry", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_re_entry_due_at"))
-        batch_op.drop_index(batch_op.f("ix_re_entry_customer_id"))
-
-    op.drop_table("re_entry")
     op.drop_table("holdout")
     with op.batch_alter_table("event", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_event_customer_id_event_name_event_timestamp"))
@@ -323,6 +321,11 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_entry_campaign_key_entry_status_entry_entered_at_entry_id"))
 
     op.drop_table("entry")
+    with op.batch_alter_table("due_entry", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_due_entry_existing_due_entry_due_at"))
+        batch_op.drop_index(batch_op.f("ix_due_entry_customer_id"))
+
+    op.drop_table("due_entry")
     with op.batch_alter_table("dispatch", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_dispatch_due_at"))
 

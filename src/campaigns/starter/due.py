@@ -1,6 +1,7 @@
-"""Members of a segment enter again by themselves, at each interval of their campaign."""
+"""Members of a segment enter without a trigger of their own: all at a campaign's start, or again at each interval."""
 
 import asyncio
+import time
 from datetime import datetime, timedelta
 
 import structlog
@@ -8,7 +9,7 @@ import structlog
 from campaigns.models.campaign import Campaign
 from campaigns.models.database import Connection, Database
 from campaigns.models.decision import Trigger
-from campaigns.models.queries import campaigns, re_entries, segments
+from campaigns.models.queries import campaigns, due_entries, segments
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.dispatch import DispatchRow
 from campaigns.models.values import iso, utc_now
@@ -18,11 +19,13 @@ from campaigns.starter.intake import Intake
 
 EVERY_S = 1.0
 BATCH = 200
+EXISTING_A_SECOND = 100
+"""So many members at a campaign's start, for each starter."""
 
 log = structlog.get_logger()
 
 
-class Intervals:
+class DueEntries:
     """Watches for who is due, on every starter; the customer's lock lets one of them act."""
 
     def __init__(self, database: Database, definitions: Definitions, intake: Intake, dispatcher: Dispatcher) -> None:
@@ -34,17 +37,19 @@ class Intervals:
     async def run(self) -> None:
         """Works until it is cancelled."""
         while True:
-            full = False
+            began = time.monotonic()
             try:
-                full = await self.once() == BATCH
+                while await self.once(BATCH, existing=False) == BATCH:
+                    pass
+                await self.once(int(EXISTING_A_SECOND * EVERY_S), existing=True)
             except Exception:
-                log.exception("entering again failed, and goes on")
-            await asyncio.sleep(0 if full else EVERY_S)
+                log.exception("entering those who are due failed, and goes on")
+            await asyncio.sleep(max(0.0, began + EVERY_S - time.monotonic()))
 
-    async def once(self) -> int:
+    async def once(self, limit: int, *, existing: bool) -> int:
         """Decides about those who are due; how many there were."""
         async with self._database.read() as connection:
-            found = await re_entries.due(connection, utc_now(), BATCH)
+            found = await due_entries.due(connection, utc_now(), limit, existing=existing)
         for campaign, customer_id in found:
             async with self._database.write() as connection:
                 owed = await self._decide(connection, campaign, customer_id)
@@ -53,27 +58,26 @@ class Intervals:
 
     async def _decide(self, connection: Connection, campaign: str, customer_id: str) -> list[DispatchRow]:
         person = await self._intake.person(connection, customer_id, creates=False)
-        due_at = await re_entries.due_at(connection, campaign, customer_id)
+        due_at = await due_entries.due_at(connection, campaign, customer_id)
         if person is None or due_at is None or due_at > person.now:
             return []
         row = await campaigns.get(connection, campaign)
+        # A row is gone, or moved to the next interval, with the decision: what a pause lets pass is not made up later.
+        await due_entries.remove(connection, campaign, customer_id)
         if row is None or row.status not in ("live", "paused"):
-            await re_entries.remove(connection, campaign, customer_id)
             return []
         definition = await self._definitions.get(connection, campaign, row.version)
-        every = definition.re_enters_every
         segment = await self._segment(connection, definition, customer_id)
-        if every is None or segment is None:
-            # Who comes back to the segment enters by that.
-            await re_entries.remove(connection, campaign, customer_id)
-            return []
-        # What a pause lets pass is not made up later.
-        await re_entries.put(connection, campaign, customer_id, _next(due_at, every, person.now))
-        trigger = Trigger(f"interval:{campaign}:{iso(due_at)}", "segment", segment, person.now)
+        if segment is None:
+            return []  # Who comes back to the segment enters by that.
+        every = definition.re_enters_every
+        if every:
+            await due_entries.put(connection, campaign, customer_id, _next(due_at, every, person.now))
+        trigger = Trigger(f"due:{campaign}:{iso(due_at)}", "segment", segment, person.now)
         made, owed = await admit(connection, self._definitions, person, trigger, only=campaign)
         for decision in made:
-            if decision.retry_at:
-                await re_entries.put(connection, campaign, customer_id, decision.retry_at)
+            if decision.retry_at and every:
+                await due_entries.put(connection, campaign, customer_id, decision.retry_at)
         return owed
 
     async def _segment(self, connection: Connection, definition: Campaign, customer_id: str) -> str | None:

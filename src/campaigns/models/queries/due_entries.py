@@ -1,0 +1,51 @@
+"""Members of segments who are due to enter: all at a campaign's start, or again at an interval."""
+
+from datetime import datetime
+
+from sqlalchemy import delete, literal, select
+
+from campaigns.models.database import Connection
+from campaigns.models.queries.base import insert
+from campaigns.models.tables import DueEntry, SegmentMember
+
+
+async def put(connection: Connection, campaign: str, customer_id: str, due_at: datetime) -> None:
+    """The customer is due at that time, and not before."""
+    statement = insert(connection, DueEntry).values(
+        campaign_key=campaign, customer_id=customer_id, due_at=due_at, existing=False
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["campaign_key", "customer_id"], set_={"due_at": due_at, "existing": False}
+        )
+    )
+
+
+async def remove(connection: Connection, campaign: str, customer_id: str) -> None:
+    """The customer does not enter again by itself."""
+    await connection.execute(
+        delete(DueEntry).where(DueEntry.campaign_key == campaign, DueEntry.customer_id == customer_id)
+    )
+
+
+async def add_existing(connection: Connection, campaign: str, segments: list[str], now: datetime) -> None:
+    """All present members of the segments are due, once each: one statement, however many they are."""
+    members = select(literal(campaign), SegmentMember.customer_id, literal(now, DueEntry.due_at.type), literal(True))
+    members = members.where(SegmentMember.segment_key.in_(segments)).distinct()
+    columns = ["campaign_key", "customer_id", "due_at", "existing"]
+    await connection.execute(insert(connection, DueEntry).from_select(columns, members))
+
+
+async def due(connection: Connection, now: datetime, limit: int, *, existing: bool) -> list[tuple[str, str]]:
+    """Campaign and customer of those who are due, the longest first."""
+    statement = select(DueEntry.campaign_key, DueEntry.customer_id)
+    statement = statement.where(DueEntry.due_at <= now, DueEntry.existing.is_(existing))
+    rows = await connection.execute(statement.order_by(DueEntry.due_at).limit(limit))
+    return [(campaign, customer_id) for campaign, customer_id in rows]
+
+
+async def due_at(connection: Connection, campaign: str, customer_id: str) -> datetime | None:
+    """When the customer is due."""
+    statement = select(DueEntry.due_at).where(DueEntry.campaign_key == campaign, DueEntry.customer_id == customer_id)
+    found: datetime | None = (await connection.execute(statement)).scalar_one_or_none()
+    return found
