@@ -1,5 +1,8 @@
 """The management and ingestion API over real HTTP: what it takes, what it refuses and how it says so."""
 
+import json
+import re
+
 import pytest
 
 from tests.support.product import WRITE_KEY, Product, Starter
@@ -283,6 +286,14 @@ async def test_health(starter: Starter):
         assert (await starter.api.get(path)).status_code == 200, path
     assert (await starter.api.get("/readyz")).json() == {"status": "ready", "database": True, "temporal": True}
     assert "campaigns_dispatch_owed" in (await starter.api.get("/metrics")).text
+
+
+async def test_the_openapi_document_is_whole(starter: Starter):
+    document = (await starter.api.get("/openapi.json")).json()
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    referred = set(re.findall(r"#/components/schemas/\w+", json.dumps(document)))
+    assert referred <= known
+    assert {"/v1/track", "/v1/campaigns/{key}", "/v1/entries/{entry_id}"} <= set(document["paths"])
 
 
 async def test_segment_rules_are_refused_and_said_so(starter: Starter):

@@ -167,11 +167,26 @@ def parse(model: type[ModelT], raw: object) -> ModelT:
         raise Invalid(field_errors(error, raw)) from None
 
 
+_BODY_SCHEMAS: Json = {}
+
+
 def takes(model: type[BaseModel]) -> Json:
     """For the OpenAPI document: the route's body, which is parsed by `parse`."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+    _BODY_SCHEMAS.update(schema.pop("$defs", {}))
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def describe_bodies(app: FastAPI) -> None:
+    """Adds what the bodies of `takes` refer to, to the OpenAPI document."""
+    made = app.openapi
+
+    def openapi() -> Json:
+        document = made()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(_BODY_SCHEMAS)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's documentation does
 
 
 def management_key(settings: Settings) -> Callable[[Request], Awaitable[None]]:

@@ -73,7 +73,7 @@ class Journey:
         self._events: list[EventSignal] = []
         self._seen: set[str] = set()
         self._exit: EndedBy | None = None
-        self._skips = 0
+        self._skipped = False
         self._held = False
         self._busy = False
         self._position = 0
@@ -96,7 +96,7 @@ class Journey:
     @workflow.signal(name="skip_wait", description="Ends the present delay or wait, as if its time had passed.")
     def on_skip_wait(self) -> None:
         """Ends the present delay or wait; without one, nothing."""
-        self._skips += 1
+        self._skipped = True
 
     @workflow.signal(name="resume", description="The campaign goes on: a held message is tried again.")
     def on_resume(self) -> None:
@@ -229,6 +229,7 @@ class Journey:
         if self._exit is not None:
             raise EntryEnded(self._exit)
         self._position += 1
+        self._skipped = False
         return workflow.now()
 
     async def _send(self, task: StepTask) -> SendResult:
@@ -275,10 +276,9 @@ class Journey:
         await self._act(step, ProgressActivities.report, self._ref())
 
     async def _sleep(self, step: str, duration: timedelta, happened: Callable[[], bool]) -> None:
-        skips = self._skips
         try:
             await workflow.wait_condition(
-                lambda: self._skips > skips or happened(), timeout=duration, timeout_summary=_summary(step)
+                lambda: self._skipped or happened(), timeout=duration, timeout_summary=_summary(step)
             )
         except TimeoutError:
             return
