@@ -56,7 +56,7 @@ async def unconverted_holdouts(
     statement = select(Holdout.campaign_key, Holdout.since).where(
         Holdout.customer_id == customer_id, Holdout.campaign_key.in_(list(campaigns)), Holdout.converted_at.is_(None)
     )
-    return dict((await connection.execute(statement)).tuples().all())
+    return dict((await connection.execute(statement)).all())
 
 
 async def convert_holdout(connection: Connection, campaign: str, customer_id: str, now: datetime) -> None:
