@@ -1,13 +1,16 @@
 """The commands, as a shell runs them."""
 
+import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from campaigns.cli.stack import Stack
 from campaigns.models.database import open_database
 from campaigns.models.queries import customers, events
 
@@ -76,3 +79,21 @@ async def test_imports(tmp_path: Path, environment: dict[str, str]):
         assert (event.properties, event.at.isoformat()) == ({"total": 5}, "2026-01-02T03:04:05+00:00")
         assert len(await events.history(connection, "cid", ["Order Completed"])) == 1
     await database.close()
+
+
+def test_ports(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        in_use = str(taken.getsockname()[1])
+        with pytest.raises(SystemExit, match=f"port {in_use} is in use"):
+            Stack(tmp_path / "a", print, {"CAMPAIGNS_PORT": in_use}).start()
+    with pytest.raises(SystemExit, match="'x' is not a port"):
+        Stack(tmp_path / "b", print, {"CAMPAIGNS_PORT": "x"}).start()
+
+
+def test_one_directory_has_one_stack(tmp_path: Path):
+    with (tmp_path / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SystemExit, match="another process already runs"):
+            Stack(tmp_path, print, {}).start()

@@ -150,11 +150,19 @@ class Stack:
         if "TEMPORAL_ADDRESS" not in self._given:
             self.urls["Temporal web UI"] = f"http://127.0.0.1:{ports['web_ui']}"
 
-    def _environment(self, keys: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, str]:
-        wanted = int(self._given.get("CAMPAIGNS_PORT", "8000"))
-        port = wanted if wanted and _is_free(wanted) else _free_port(0)
-        if wanted and port != wanted:
+    def _port(self) -> int:
+        """The port that was asked for, else 8000, else any that is free."""
+        if "CAMPAIGNS_PORT" not in self._given:
+            return _free_port(8000)
+        wanted = self._given["CAMPAIGNS_PORT"]
+        if not wanted.isdigit():
+            raise SystemExit(f"campaigns: CAMPAIGNS_PORT: {wanted!r} is not a port")
+        if int(wanted) and not _is_free(int(wanted)):
             raise SystemExit(f"campaigns: port {wanted} is in use; please set CAMPAIGNS_PORT to another one")
+        return int(wanted) or _free_port(0)
+
+    def _environment(self, keys: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, str]:
+        port = self._port()
         defaults = {
             **keys,
             "TEMPORAL_ADDRESS": f"127.0.0.1:{ports['temporal']}",
