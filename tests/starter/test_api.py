@@ -50,7 +50,8 @@ REFUSED = [
     ("PUT", "/v1/customers/a", b'{"name":"a\\u0000"}', 400, "name"),
     ("PUT", "/v1/customers/a", b'{"n":NaN}', 400, "body"),
     ("PUT", "/v1/customers/a", b'{"n":1e999}', 400, None),
-    ("PUT", "/v1/customers/a%00", b"{}", 400, "id"),
+    ("PUT", "/v1/customers/a%07", b"{}", 400, "id"),
+    ("PUT", "/v1/customers/a%00", b"{}", 400, "path"),
     ("PUT", "/v1/customers/" + "a" * 256, b"{}", 400, "id"),
     ("PUT", "/v1/customers/ann/consents", b'{"channel":"pigeon","status":"subscribed","source":"x"}', 400, "channel"),
     ("PUT", "/v1/customers/nobody/consents", b'{"channel":"sms","status":"subscribed","source":"x"}', 404, None),
@@ -286,6 +287,22 @@ async def test_health(starter: Starter):
         assert (await starter.api.get(path)).status_code == 200, path
     assert (await starter.api.get("/readyz")).json() == {"status": "ready", "database": True, "temporal": True}
     assert "campaigns_dispatch_owed" in (await starter.api.get("/metrics")).text
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/customers/%00", "path"),
+        ("/v1/entries/%00", "path"),
+        ("/v1/entries?customer=a%00", "customer"),
+        ("/v1/customers/a/decisions?cursor=Ilx1MDAwMCI", "cursor"),
+        ("/v1/campaigns?cursor=Ilx1MDAwMCI", "cursor"),
+    ],
+)
+async def test_what_the_database_cannot_hold(starter: Starter, path: str, field: str):
+    answer = await starter.api.get(path)
+    assert answer.status_code == 400
+    assert fields(answer) == [field]
 
 
 async def test_the_openapi_document_is_whole(starter: Starter):

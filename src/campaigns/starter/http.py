@@ -189,6 +189,14 @@ def describe_bodies(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's documentation does
 
 
+async def fit_address(request: Request) -> None:
+    """Refuses U+0000 in the path or the query: the database can't even compare with it."""
+    given = {"path": request.scope["path"], **request.query_params}
+    for name, value in given.items():
+        if "\0" in name or "\0" in value:
+            raise Invalid([FieldError(name.replace("\0", ""), "must not contain U+0000")])
+
+
 def management_key(settings: Settings) -> Callable[[Request], Awaitable[None]]:
     """Lets only requests with the API key as bearer token pass."""
     wanted = settings.api_key.get_secret_value() if settings.api_key else ""
@@ -246,6 +254,8 @@ def decode_cursor(cursor: str | None) -> Any:
     if cursor is None:
         return None
     try:
-        return orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
-        raise invalid_problem(Invalid([FieldError("cursor", "is not a cursor of this list")])) from None
+        value = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        check_fit(value)
+    except (binascii.Error, ValueError, Invalid):
+        raise Invalid([FieldError("cursor", "is not a cursor of this list")]) from None
+    return value
