@@ -105,7 +105,8 @@ async def record() -> None:
                     await starter.until_ended("c")
                     handle = environment.client.get_workflow_handle(f"entry-{entry_id}")
                     await handle.result()
-                    (HERE / f"{name}.json").write_text((await handle.fetch_history()).to_json())
+                    history = (await handle.fetch_history()).to_json()
+                    (HERE / f"{name}.json").write_text(history.replace(f"{HERE.parents[1]}/", ""))
                 print(f"{name}.json")
 
 

@@ -5,10 +5,12 @@ import asyncio
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import insert, text
+from sqlalchemy.exc import IntegrityError
 
 from campaigns.models.database import migrate, open_database
-from campaigns.models.tables import Table
+from campaigns.models.tables import Customer, Table
+from campaigns.models.values import utc_now
 
 
 @pytest.mark.filterwarnings("ignore:Skipped unsupported reflection")
@@ -27,4 +29,16 @@ async def test_migrating_again_changes_nothing(database_url: str):
     database = open_database(database_url)
     async with database.read() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM customer"))).scalar_one() == 0
+    await database.close()
+
+
+async def test_an_error_says_nothing_of_a_customer(database_url: str):
+    """Its text stands in logs, and in Temporal's histories."""
+    database = open_database(database_url)
+    row = {"id": "ann", "attributes": {"email": "ann@example.com"}, "created_at": utc_now(), "updated_at": utc_now()}
+    with pytest.raises(IntegrityError) as caught:
+        async with database.write() as connection:
+            await connection.execute(insert(Customer).values(row))
+            await connection.execute(insert(Customer).values(row))
+    assert "example.com" not in str(caught.value)
     await database.close()

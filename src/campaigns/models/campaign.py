@@ -106,7 +106,7 @@ class Listener:
 
 
 class Campaign(Strict):
-    """A campaign as users define it; the fields and their defaults are those of the contract."""
+    """A campaign as users define it; docs/campaigns.md lists the fields and their defaults."""
 
     key: Key
     name: Name

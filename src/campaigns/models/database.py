@@ -57,7 +57,9 @@ def open_database(url: str, pool_size: int = 20) -> Database:
     return SqliteDatabase(url) if url.startswith("sqlite") else PostgresDatabase(url, pool_size)
 
 
-_JSON: dict[str, Any] = {
+_OPTIONS: dict[str, Any] = {
+    # An error's text goes to logs and to Temporal's histories: it is not to hold what a statement was sent with.
+    "hide_parameters": True,
     "json_serializer": lambda value: orjson.dumps(value).decode(),
     "json_deserializer": orjson.loads,
 }
@@ -72,7 +74,7 @@ class PostgresDatabase:
             pool_pre_ping=True,
             pool_size=pool_size,
             max_overflow=pool_size,
-            **_JSON,
+            **_OPTIONS,
         )
 
     @asynccontextmanager
@@ -118,7 +120,7 @@ class SqliteDatabase:
         path = Path(url.removeprefix("sqlite:///"))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._engine = create_engine(
-            f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, **_JSON
+            f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False}, **_OPTIONS
         )
         event.listen(self._engine, "connect", _configure_sqlite)
         event.listen(self._engine, "begin", _begin_sqlite)

@@ -78,7 +78,7 @@ class Decision:
     retry_at: datetime | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The decision of the contract; what does not apply is left out."""
+        """The decision as the API shows it; what does not apply is left out."""
         answer: dict[str, Any] = {"campaign": self.campaign, "outcome": self.outcome.value}
         if self.entry_id:
             answer["entry_id"] = self.entry_id

@@ -43,7 +43,7 @@ def explain(outcome: str, winner: str | None, retry_at: datetime | None) -> str:
 
 
 async def campaign_statistics(connection: Connection, versions: Sequence[Campaign]) -> Json:
-    """The statistics of the contract, over all versions, the newest first; one snapshot makes them add up.
+    """The statistics of the API, over all versions, the newest first; one snapshot makes them add up.
 
     A step that only an older version has stands behind those of the newer ones.
     """
@@ -103,7 +103,7 @@ def _empty(step_id: str, type_: str) -> Json:
 
 
 def entry_json(row: Any) -> Json:
-    """An entry of the contract."""
+    """An entry as the API shows it."""
     return {
         "id": row.id,
         "campaign": row.campaign,
