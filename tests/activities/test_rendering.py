@@ -36,8 +36,19 @@ def test_no_liquid(text: str):
         "{% for i in (1..5000) %}{% for j in (1..5000) %}x{% endfor %}{% endfor %}",
         "{% assign a = 'x' %}{% for i in (1..100) %}{% assign a = a | append: a %}{% endfor %}",
         "{{ 1 | divided_by: 0 }}",
+        "{{ (1..9000000000) | join: 'x' }}",
+        "{{ (1..9000000000) | reverse }}",
+        "{% assign a = (1..9000000000) %}{{ a | sort | first }}",
+        "{{ 'a' | split: '' | concat: (1..9000000000) }}",
     ],
 )
 def test_no_text_renders_for_ever(text: str):
     with pytest.raises(RenderingError):
         render(text, {})
+
+
+def test_filters_still_work():
+    assert (
+        render("{{ (1..3) | join: '-' }} {{ 'now' | date: '%Y' | size }} {{ a | escape }}", {"a": "<"})
+        == "1-2-3 4 &lt;"
+    )

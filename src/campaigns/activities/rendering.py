@@ -1,7 +1,7 @@
 """Message texts: Liquid, within limits."""
 
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache, wraps
 from typing import Any
 
 from liquid import BoundTemplate, Environment
@@ -19,6 +19,22 @@ class _Limited(Environment):
     loop_iteration_limit = 10_000
     local_namespace_limit = 1_000_000
     output_stream_limit = 2_000_000
+
+    def __init__(self, *, autoescape: bool = False) -> None:
+        super().__init__(autoescape=autoescape)
+        self.filters = {name: _without_endless_ranges(apply) for name, apply in self.filters.items()}
+
+
+def _without_endless_ranges(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """The filter, which does not unroll `(1..1000000000)`: the limits look only at what comes out."""
+
+    @wraps(apply)
+    def limited(*values: Any, **options: Any) -> Any:
+        if any(isinstance(value, range) and len(value) > _Limited.loop_iteration_limit for value in values):
+            raise RenderingError(f"a range has more than {_Limited.loop_iteration_limit} numbers")
+        return apply(*values, **options)
+
+    return limited
 
 
 _PLAIN = _Limited()
