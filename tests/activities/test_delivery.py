@@ -145,6 +145,19 @@ async def deliveries(product: Product, starter: Starter) -> AsyncIterator[Callab
         await sender.close()
 
 
+async def cut_off(product: Product, attempt: Awaitable[str]) -> None:
+    """The attempt dies when the provider has the message, and has not answered."""
+    product.providers.stall_s = 5
+    product.providers.mail_faults.append("stall")
+    dying = asyncio.ensure_future(attempt)
+
+    async def taken() -> bool:
+        return bool(product.providers.mails)
+
+    await until(taken)
+    dying.cancel()
+
+
 @pytest.mark.parametrize(("category", "sends"), [("marketing", 1), ("transactional", 2)])
 async def test_an_attempt_that_was_cut_off(product: Product, category: str, sends: int):
     """A worker dies in the middle of an attempt: marketing is not sent again, and the record says so; transactional
@@ -153,16 +166,8 @@ async def test_an_attempt_that_was_cut_off(product: Product, category: str, send
     await starter.customer("ann")
     entry_id = await enter(starter, {**MAIL, "category": category})
     assert await starter.parts.dispatcher.act(DispatchRow("start", "start", entry_id, {}))
-    product.providers.stall_s = 5
-    product.providers.mail_faults.append("stall")
     async with deliveries(product, starter) as attempt:
-        dying = asyncio.create_task(attempt(entry_id))
-
-        async def taken() -> bool:
-            return bool(product.providers.mails)
-
-        await until(taken)
-        dying.cancel()
+        await cut_off(product, attempt(entry_id))
         # Until the attempt can no longer be under way, nobody takes its place.
         assert await attempt(entry_id) == "NotSent"
         async with starter.parts.database.write() as connection:
@@ -194,16 +199,8 @@ async def test_an_exit_in_the_middle_of_an_attempt_that_was_cut_off(product: Pro
     entry_id = await enter(starter, MAIL, goal={"event": "Bought"})
     start = DispatchRow("start", "start", entry_id, {})
     assert await starter.parts.dispatcher.act(start)
-    product.providers.stall_s = 5
-    product.providers.mail_faults.append("stall")
     async with deliveries(product, starter) as attempt:
-        dying = asyncio.create_task(attempt(entry_id))
-
-        async def taken() -> bool:
-            return bool(product.providers.mails)
-
-        await until(taken)
-        dying.cancel()
+        await cut_off(product, attempt(entry_id))
     await starter.track("ann", "Bought")
     starter = await product.starter()
     async with product.worker():

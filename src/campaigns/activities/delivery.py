@@ -213,7 +213,6 @@ class DeliveryActivities:
     async def _claim(self, task: StepTask, ready: _Ready) -> int | SendResult:
         """The number of the attempt that may now begin; checks again what could have changed since."""
         now = utc_now()
-        ends_at = now + LEASE
         async with self._database.write() as connection:
             recipient = await self._recipient(connection, task, ready.step, lock=True)
             if recipient is None:
@@ -229,7 +228,7 @@ class DeliveryActivities:
                 attempt = earlier.attempt + 1
                 claimed = earlier.status == "retry" or (earlier.status == "sending" and not lease_left(earlier))
                 if claimed:
-                    await messages.begin_attempt(connection, earlier.id, attempt, ends_at, ready.outgoing.to)
+                    await messages.begin_attempt(connection, earlier.id, attempt, now + LEASE, ready.outgoing.to)
             if not claimed:
                 # Another attempt came first: whatever it did, the next try finds out.
                 return SendResult("retry", detail="an attempt is under way")

@@ -7,10 +7,10 @@ from temporalio import activity
 
 from campaigns.activities.contract import EndTask, EntryRef, StepReport, StepTask
 from campaigns.models.campaign import Campaign
-from campaigns.models.conditions import Facts, holds, needs
+from campaigns.models.conditions import holds
 from campaigns.models.database import Connection, Database
 from campaigns.models.decision import EndedBy
-from campaigns.models.queries import customers, entries, events, messages, segments
+from campaigns.models.queries import customers, entries, facts, messages
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.steps import OTHERWISE, Branch, Update
 from campaigns.models.values import Json, utc_now
@@ -71,8 +71,19 @@ class ProgressActivities:
         return await self._definitions.get(connection, task.entry.campaign, task.entry.version)
 
     async def _first_that_holds(self, connection: Connection, entry_id: str, branch: Branch) -> str:
-        facts = await entry_facts(connection, entry_id, branch)
-        return next((case.name for case in branch.branches if holds(case.when, facts)), OTHERWISE)
+        recipient = await messages.recipient(connection, entry_id)
+        properties: Json = (recipient.trigger or {}).get("properties", {}) if recipient else {}
+        asked = await facts.load(
+            connection,
+            [case.when for case in branch.branches],
+            utc_now(),
+            recipient.customer_id if recipient else None,
+            (recipient.attributes or {}) if recipient else {},
+            properties=properties,
+            trigger=properties,
+            entry_id=entry_id,
+        )
+        return next((case.name for case in branch.branches if holds(case.when, asked)), OTHERWISE)
 
     @activity.defn(name="update_customer")
     async def update_customer(self, task: StepTask) -> None:
@@ -100,22 +111,3 @@ class ProgressActivities:
         async with self._database.write() as connection:
             await write_reports(connection, task.entry, task.entry.reports)
             await entries.end(connection, task.entry.entry_id, task.status, EndedBy(task.ended_by), utc_now())
-
-
-async def entry_facts(connection: Connection, entry_id: str, branch: Branch) -> Facts:
-    """What the branch's conditions ask about the entry's customer, as it is now."""
-    wanted = needs(case.when for case in branch.branches)
-    recipient = await messages.recipient(connection, entry_id)
-    customer_id = recipient.customer_id if recipient else None
-    properties: Json = (recipient.trigger or {}).get("properties", {}) if recipient else {}
-    return Facts(
-        now=utc_now(),
-        attributes={"id": customer_id, **((recipient.attributes or {}) if recipient else {})},
-        properties=properties,
-        trigger=properties,
-        segments=await segments.of_customer(connection, customer_id)
-        if wanted.segments and customer_id
-        else frozenset(),
-        events=await events.history(connection, customer_id, wanted.events) if customer_id else (),
-        steps=await messages.statuses(connection, entry_id, wanted.steps),
-    )

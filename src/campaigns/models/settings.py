@@ -77,6 +77,12 @@ class Settings(BaseSettings):
         """Where the world reaches the starter, without a slash at the end."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
+    def secret(self, name: str) -> str:
+        """The value of a secret setting. Raises SystemExit that names it where it is missing."""
+        self.require(name)
+        value: SecretStr = getattr(self, name)
+        return value.get_secret_value()
+
     def require(self, *names: str) -> None:
         """Raises SystemExit that names every missing setting."""
         if missing := [f"CAMPAIGNS_{name.upper()}" for name in names if not getattr(self, name)]:

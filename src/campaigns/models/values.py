@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -76,11 +76,6 @@ def _zone(value: str) -> str:
     if value not in time_zones():
         raise ValueError("is not an IANA time zone such as Europe/Athens")
     return value
-
-
-def zone_or_none(name: object) -> ZoneInfo | None:
-    """The time zone of that name, or None where there is none: a customer's attribute may hold anything."""
-    return ZoneInfo(name) if isinstance(name, str) and name in time_zones() else None
 
 
 def _instant(value: object) -> object:

@@ -1,15 +1,15 @@
 """The facts around a decision, and what follows from it: all in the caller's transaction, under the customer's lock."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 from campaigns.models.campaign import Campaign, EventTrigger, Interval, SegmentTrigger
-from campaigns.models.conditions import Facts, holds, needs, value_at
+from campaigns.models.conditions import Facts, holds, value_at
 from campaigns.models.database import Connection
 from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
-from campaigns.models.queries import campaigns, decisions, dispatch, due_entries, entries, events, segments
+from campaigns.models.queries import campaigns, decisions, dispatch, due_entries, entries, facts, segments
 from campaigns.models.queries.campaigns import CampaignRow, Definitions
 from campaigns.models.queries.dispatch import DispatchRow
 from campaigns.models.queries.entries import PastEntries, RunningEntry
@@ -94,33 +94,29 @@ async def _candidates(
     connection: Connection, person: Person, trigger: Trigger, listening: Sequence[_Listening]
 ) -> list[Candidate]:
     live = [one.definition for one in listening if one.definition and one.row.status == "live"]
-    facts = await _facts(connection, person, trigger, live)
+    conditions = [one.trigger.where for one in live if isinstance(one.trigger, EventTrigger)]
+    # The customer's events include the one at hand.
+    asked = await facts.load(
+        connection,
+        conditions,
+        person.now,
+        person.id,
+        person.attributes,
+        properties=trigger.properties,
+        trigger=trigger.properties,
+    )
     used = await decisions.entered_by(connection, person.id, trigger.id) if live else set()
     past = await entries.past_of_customer(connection, person.id, [one.key for one in live]) if live else []
     active = True
     if trigger.type == "segment":
         active = not await segments.inactive(connection, [trigger.name])
-    return [_candidate(one, person, trigger, facts, used, past, active) for one in listening]
-
-
-async def _facts(connection: Connection, person: Person, trigger: Trigger, definitions: Iterable[Campaign]) -> Facts:
-    """What the triggers' conditions ask about; the customer's events include the one at hand."""
-    wanted = needs(one.trigger.where for one in definitions if isinstance(one.trigger, EventTrigger))
-    return Facts(
-        now=person.now,
-        attributes={**person.attributes, "id": person.id},
-        properties=trigger.properties,
-        trigger=trigger.properties,
-        segments=await segments.of_customer(connection, person.id) if wanted.segments else frozenset(),
-        events=await events.history(connection, person.id, wanted.events),
-    )
+    return [_candidate(one, person, asked, used, past, active) for one in listening]
 
 
 def _candidate(
     one: _Listening,
     person: Person,
-    trigger: Trigger,
-    facts: Facts,
+    asked: Facts,
     used: set[str],
     past: Sequence[PastEntries],
     active: bool,
@@ -138,7 +134,7 @@ def _candidate(
         starts_at=definition.starts_at or row.created_at,
         ends_at=definition.ends_at,
         segment_active=active,
-        matches=isinstance(definition.trigger, SegmentTrigger) or holds(definition.trigger.where, facts),
+        matches=isinstance(definition.trigger, SegmentTrigger) or holds(definition.trigger.where, asked),
         held_out=is_held_out(row.key, person.id, definition.holdout_percent),
         erased=person.erased,
         duplicate=row.key in used,

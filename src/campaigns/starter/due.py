@@ -8,7 +8,7 @@ import structlog
 
 from campaigns.models.campaign import Campaign
 from campaigns.models.database import Connection, Database
-from campaigns.models.decision import Trigger
+from campaigns.models.decision import Outcome, Trigger
 from campaigns.models.queries import campaigns, due_entries, segments
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.dispatch import DispatchRow
@@ -62,7 +62,7 @@ class DueEntries:
         if person is None or due_at is None or due_at > person.now:
             return []
         row = await campaigns.get(connection, campaign)
-        # A row is gone, or moved to the next interval, with the decision: what a pause lets pass is not made up later.
+        # With the decision the row goes, or moves to the next interval: what a pause lets pass is not made up later.
         await due_entries.remove(connection, campaign, customer_id)
         if row is None or row.status not in ("live", "paused"):
             return []
@@ -71,13 +71,12 @@ class DueEntries:
         if segment is None:
             return []  # Who comes back to the segment enters by that.
         every = definition.re_enters_every
-        if every:
-            await due_entries.put(connection, campaign, customer_id, _next(due_at, every, person.now))
         trigger = Trigger(f"due:{campaign}:{iso(due_at)}", "segment", segment, person.now)
         made, owed = await admit(connection, self._definitions, person, trigger, only=campaign)
         for decision in made:
-            if decision.retry_at and every:
-                await due_entries.put(connection, campaign, customer_id, decision.retry_at)
+            if every and decision.outcome is not Outcome.ENTERED:
+                again = decision.retry_at or _next(due_at, every, person.now)
+                await due_entries.put(connection, campaign, customer_id, again)
         return owed
 
     async def _segment(self, connection: Connection, definition: Campaign, customer_id: str) -> str | None:

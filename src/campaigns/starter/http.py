@@ -199,7 +199,7 @@ async def fit_address(request: Request) -> None:
 
 def management_key(settings: Settings) -> Callable[[Request], Awaitable[None]]:
     """Lets only requests with the API key as bearer token pass."""
-    wanted = settings.api_key.get_secret_value() if settings.api_key else ""
+    wanted = settings.secret("api_key")
 
     async def check(request: Request) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -217,7 +217,7 @@ def management_key(settings: Settings) -> Callable[[Request], Awaitable[None]]:
 
 def ingestion_key(settings: Settings) -> Callable[[Request], Awaitable[None]]:
     """Lets only requests with the write key as the user name of HTTP Basic pass."""
-    wanted = settings.write_key.get_secret_value() if settings.write_key else ""
+    wanted = settings.secret("write_key")
 
     async def check(request: Request) -> None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")

@@ -7,11 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 from campaigns.models.campaign import GOAL, Campaign, SegmentTrigger
-from campaigns.models.conditions import Facts, holds, needs
+from campaigns.models.conditions import Facts, holds
 from campaigns.models.database import Connection, Database
 from campaigns.models.decision import Decision, EndedBy, Trigger
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.queries import campaigns, customers, decisions, dispatch, entries, events, messages, segments
+from campaigns.models.queries import campaigns, customers, decisions, dispatch, entries, events, facts, segments
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.dispatch import DispatchRow
 from campaigns.models.queries.entries import RunningEntry
@@ -184,17 +184,17 @@ class Intake:
         listeners = [one for one in definition.listeners if one.event == trigger.name]
         if not listeners:
             return []
-        facts = await self._facts(
+        asked = await self._facts(
             connection, person, entry.id, entry.trigger, trigger, [one.where for one in listeners]
         )
-        matches = [one.key for one in listeners if holds(one.where, facts)]
+        matches = [one.key for one in listeners if holds(one.where, asked)]
         if GOAL in matches:
             matches.remove(GOAL)
             if definition.goal and _within(definition, entry.entered_at, person.now):
                 await entries.convert(connection, entry.id, person.now)
                 if definition.goal.exit:
-                    asked = await entries.request_exit(connection, entry.id, EndedBy.GOAL)
-                    return [exit_row(entry.id, EndedBy.GOAL)] if asked else []
+                    requested = await entries.request_exit(connection, entry.id, EndedBy.GOAL)
+                    return [exit_row(entry.id, EndedBy.GOAL)] if requested else []
         if not matches or entry.exit_request:
             return []
         payload = {"event_id": trigger.id, "name": trigger.name, "at": iso(trigger.at), "matches": matches}
@@ -209,15 +209,15 @@ class Intake:
         trigger: Trigger,
         conditions: Iterable[Any],
     ) -> Facts:
-        wanted = needs(conditions)
-        return Facts(
-            now=person.now,
-            attributes={**person.attributes, "id": person.id},
+        return await facts.load(
+            connection,
+            conditions,
+            person.now,
+            person.id,
+            person.attributes,
             properties=trigger.properties,
             trigger=entry_trigger.get("properties", {}),
-            segments=await segments.of_customer(connection, person.id) if wanted.segments else frozenset(),
-            events=await events.history(connection, person.id, wanted.events),
-            steps=await messages.statuses(connection, entry_id, wanted.steps) if entry_id else {},
+            entry_id=entry_id,
         )
 
     async def _convert_others(self, connection: Connection, person: Person, trigger: Trigger) -> None:
@@ -232,15 +232,15 @@ class Intake:
             return
         for entry in await entries.ended_since(connection, person.id, goals):
             definition = goals[entry.campaign_key]
-            facts = await self._facts(
+            asked = await self._facts(
                 connection, person, entry.id, entry.trigger or {}, trigger, [definition.goal and definition.goal.where]
             )
-            if _reaches(definition, facts) and _within(definition, entry.entered_at, person.now):
+            if _reaches(definition, asked) and _within(definition, entry.entered_at, person.now):
                 await entries.convert(connection, entry.id, person.now)
         for key, since in (await decisions.unconverted_holdouts(connection, person.id, goals)).items():
             where = goals[key].goal
-            facts = await self._facts(connection, person, None, {}, trigger, [where and where.where])
-            if _reaches(goals[key], facts) and _within(goals[key], since, person.now):
+            asked = await self._facts(connection, person, None, {}, trigger, [where and where.where])
+            if _reaches(goals[key], asked) and _within(goals[key], since, person.now):
                 await decisions.convert_holdout(connection, key, person.id, person.now)
 
 

@@ -33,7 +33,7 @@ def make_services(settings: Settings, database: Database, client: EntryClient) -
     """The parts, put together; the dispatcher is not started."""
     settings.require("secret_key", "api_key", "write_key")
     definitions = Definitions()
-    signing = Signing(settings.secret_key.get_secret_value() if settings.secret_key else "")
+    signing = Signing(settings.secret("secret_key"))
     dispatcher = Dispatcher(database, definitions, client)
     intake = Intake(database, definitions, signing, dispatcher)
     due_entries = DueEntries(database, definitions, intake, dispatcher)

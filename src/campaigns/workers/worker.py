@@ -50,9 +50,11 @@ def make_senders(settings: Settings) -> dict[str, Sender]:
         senders["email"] = SmtpSender(SmtpServer(settings.smtp_url), settings.mail_from or "")
     if settings.twilio_account_sid:
         settings.require("twilio_auth_token", "twilio_from")
-        token = settings.twilio_auth_token.get_secret_value() if settings.twilio_auth_token else ""
         senders["sms"] = TwilioSender(
-            settings.twilio_account_sid, token, settings.twilio_from or "", settings.twilio_base_url
+            settings.twilio_account_sid,
+            settings.secret("twilio_auth_token"),
+            settings.twilio_from or "",
+            settings.twilio_base_url,
         )
     return senders
 
@@ -67,8 +69,7 @@ def make_worker(
     max_cached_workflows: int = MAX_CACHED_WORKFLOWS,
 ) -> Worker:
     """A worker of all workflows and activities on the one task queue."""
-    settings.require("secret_key")
-    signing = Signing(settings.secret_key.get_secret_value() if settings.secret_key else "")
+    signing = Signing(settings.secret("secret_key"))
     definitions = Definitions()
     delivery = DeliveryActivities(database, definitions, senders, signing, settings.base_url)
     progress = ProgressActivities(database, definitions)

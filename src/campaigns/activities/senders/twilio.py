@@ -21,7 +21,6 @@ class _HttpClient(AsyncTwilioHttpClient):
     def __init__(self, base_url: str | None) -> None:
         super().__init__(max_retries=None)
         self._base = urlsplit(base_url) if base_url else None
-        self._timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
 
     async def request(  # type: ignore[override] # the library overrides its own synchronous method so
         self, method: str, uri: str, *args: Any, **kwargs: Any
