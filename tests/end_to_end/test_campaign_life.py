@@ -1,7 +1,7 @@
 """Pause, stop, goals, leaving, consent: what may happen to an entry besides its steps."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from temporalio.client import Client
@@ -334,3 +334,19 @@ async def test_existing_members_enter_once_each(product: Product):
         await asyncio.sleep(2)
         assert sorted(entry["customer_id"] for entry in await others[0].entries("c")) == ["c0", "c1", "c2", "c3"]
     assert len(product.providers.mails) == 4
+
+
+async def test_existing_members_wait_for_the_campaigns_start_date(product: Product):
+    starter = await product.starter()
+    await starter.call("PUT", "/v1/segments/a", {"name": "A"})
+    await starter.customer("ann")
+    await starter.call("POST", "/v1/segments/a/members", {"customer_ids": ["ann"]})
+    starts_at = datetime.now(UTC) + timedelta(seconds=3)
+    trigger = {"type": "segment", "segments": ["a"], "include_existing": True}
+    await starter.campaign("c", trigger=trigger, starts_at=starts_at.isoformat(), steps=[{"type": "exit"}])
+
+    async def entered() -> list[dict]:
+        return await starter.entries("c")
+
+    (entry,) = await until(entered, timeout=10)
+    assert datetime.fromisoformat(entry["entered_at"]) >= starts_at

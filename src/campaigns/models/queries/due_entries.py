@@ -28,9 +28,9 @@ async def remove(connection: Connection, campaign: str, customer_id: str) -> Non
     )
 
 
-async def add_existing(connection: Connection, campaign: str, segments: list[str], now: datetime) -> None:
-    """All present members of the segments are due, once each: one statement, however many they are."""
-    members = select(literal(campaign), SegmentMember.customer_id, literal(now, DueEntry.due_at.type), literal(True))
+async def add_existing(connection: Connection, campaign: str, segments: list[str], due_at: datetime) -> None:
+    """All present members of the segments are due then, once each: one statement, however many they are."""
+    members = select(literal(campaign), SegmentMember.customer_id, literal(due_at, DueEntry.due_at.type), literal(True))
     members = members.where(SegmentMember.segment_key.in_(segments)).distinct()
     columns = ["campaign_key", "customer_id", "due_at", "existing"]
     await connection.execute(insert(connection, DueEntry).from_select(columns, members))

@@ -188,7 +188,7 @@ async def _enter_existing(connection: Connection, definition: Campaign, now: dat
     if isinstance(trigger, SegmentTrigger) and trigger.include_existing:
         inactive = await segments.inactive(connection, trigger.segments)
         active = [segment for segment in trigger.segments if segment not in inactive]
-        await due_entries.add_existing(connection, definition.key, active, now)
+        await due_entries.add_existing(connection, definition.key, active, max(now, definition.starts_at or now))
 
 
 async def _check_names(connection: Connection, definition: Campaign) -> None:
