@@ -10,14 +10,21 @@ from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
-from campaigns.workers.worker import WORKFLOWS, workflow_runner
+from campaigns.models.signing import Signing
+from campaigns.workers.worker import workflow_runner, workflows
+from campaigns.workflows.registry import load_journeys
 from tests.histories.record import STORIES
+from tests.support.product import SECRET_KEY
 
 HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 
 
 def replayer() -> Replayer:
-    return Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=workflow_runner())
+    return Replayer(
+        workflows=workflows(load_journeys(), Signing(SECRET_KEY)),
+        data_converter=pydantic_data_converter,
+        workflow_runner=workflow_runner(),
+    )
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)

@@ -13,10 +13,10 @@ from temporalio.worker import Worker
 
 from campaigns.activities.contract import EndTask, EntryRef, SendResult, StepReport, StepTask
 from campaigns.models.campaign import parse_campaign
-from campaigns.models.outline import EntryInput, outline
+from campaigns.models.outline import outline
 from campaigns.workflows import search_attributes
+from campaigns.workflows.contract import EntryInput, EventSignal, ExitSignal
 from campaigns.workflows.declared import DeclaredJourney
-from campaigns.workflows.journey import EventSignal, ExitSignal
 from tests.support.time_skipping import test_server
 
 MAIL = {"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}

@@ -6,14 +6,17 @@ from typing import Any
 
 from campaigns.activities.contract import NextDelay, SendResult, StepReport, StepTask, until_text
 from campaigns.activities.senders.base import Outgoing
+from campaigns.models.campaign import Campaign
 from campaigns.models.decision import EndedBy
 from campaigns.models.queries.messages import MessageRow, Recipient
 from campaigns.models.steps import MessageBase
-from campaigns.models.values import utc_now
+from campaigns.models.values import Json, parse_duration, utc_now
+from campaigns.models.wallclock import quiet_until, zone_of
 
 LEASE = timedelta(seconds=30)
 """After this an attempt that has not reported is dead: longer than the workflow's time-out for it."""
 CUT_OFF = "an attempt was cut off"
+ADDRESS_LENGTH = 320
 STEP_OUTCOME = {"sent": "completed", "unknown": "completed", "failed": "failed", "skipped": "skipped"}
 """What a settled message makes of its step."""
 
@@ -21,7 +24,7 @@ STEP_OUTCOME = {"sent": "completed", "unknown": "completed", "failed": "failed",
 def begun(delay: NextDelay, now: datetime) -> StepReport:
     """The delay begins now."""
     until = now + timedelta(seconds=delay.seconds)
-    return StepReport(delay.step, "waiting", delay.position, now, detail=until_text(until))
+    return StepReport(delay.step, "waiting", delay.position, now, detail=until_text(until), repetition=delay.repetition)
 
 
 def for_history(result: SendResult) -> SendResult:
@@ -60,6 +63,27 @@ def state_against(recipient: Recipient) -> SendResult | None:
     return None
 
 
+def expired(task: StepTask, step: MessageBase, now: datetime) -> bool:
+    """Whether the message comes too late."""
+    return step.expires_after is not None and now >= task.entered_at + parse_duration(step.expires_after)
+
+
+def quiet(
+    definition: Campaign, task: StepTask, step: MessageBase, attributes: Json, now: datetime
+) -> SendResult | None:
+    """A hold until the campaign's quiet hours end where the customer is, or until the message expires."""
+    hours = definition.quiet_hours
+    if hours is None or step.category != "marketing":
+        return None
+    zone = zone_of(attributes, definition.timezone)
+    until = quiet_until(now, hours.from_, hours.to, zone.info)
+    if until is None:
+        return None
+    if step.expires_after is not None:
+        until = min(until, task.entered_at + parse_duration(step.expires_after))
+    return SendResult("hold", "quiet_hours", zone.warning, until=until)
+
+
 def lease_left(earlier: MessageRow | None) -> timedelta | None:
     """How long the attempt that is under way may still take; None where none can be."""
     if earlier is None or earlier.status != "sending":
@@ -81,7 +105,7 @@ def claim_row(task: StepTask, step: MessageBase, outgoing: Outgoing, now: dateti
         "status": "sending",
         "attempt": 1,
         "attempt_ends_at": now + LEASE,
-        "address": outgoing.to,
+        "address": outgoing.to[:ADDRESS_LENGTH],
         "claimed_at": now,
-        **dict.fromkeys(("provider_id", "error", "settled_at", "unsubscribed_at", "converted_at")),
+        **dict.fromkeys(("provider_id", "error", "settled_at", "unsubscribed_at", "converted_at", "response")),
     }

@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+import orjson
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
 from campaigns.activities.rendering import RenderingError, render
 from campaigns.activities.senders.base import Outgoing
-from campaigns.models.steps import Email, MessageBase, Sms
-from campaigns.models.values import Json
+from campaigns.models.steps import Email, MessageBase, Push, Sms, Webhook, WhatsApp
+from campaigns.models.values import Json, no_control_characters
 
-ADDRESS_ATTRIBUTE = {"email": "email", "sms": "phone"}
+ADDRESS_ATTRIBUTE = {"email": "email", "sms": "phone", "whatsapp": "phone", "push": "pushToken"}
+MAX_TOKEN = 4_096
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,24 @@ class Unsendable:
 
 
 def address_of(channel: str, attributes: Json) -> str | Unsendable:
-    """The customer's address on the channel: a mail address (RFC 5321), or a phone number in E.164."""
+    """The customer's address on the channel: a mail address (RFC 5321), a phone number in E.164, a push token.
+
+    A webhook has none of the customer's: its URL is the step's.
+    """
+    if channel == "webhook":
+        return ""
     value = attributes.get(ADDRESS_ATTRIBUTE[channel])
     if value is None or value == "":
         return Unsendable("skipped", "no_address")
     if not isinstance(value, str):
         return Unsendable("failed", "invalid_address")
-    return _mail_address(value) if channel == "email" else _phone_number(value)
+    match channel:
+        case "email":
+            return _mail_address(value)
+        case "push":
+            return _push_token(value)
+        case _:
+            return _phone_number(value)
 
 
 def _mail_address(value: str) -> str | Unsendable:
@@ -39,6 +53,14 @@ def _mail_address(value: str) -> str | Unsendable:
         return validate_email(value.strip(), check_deliverability=False, strict=True, test_environment=True).normalized
     except EmailNotValidError:
         return Unsendable("failed", "invalid_address")
+
+
+def _push_token(value: str) -> str | Unsendable:
+    try:
+        token = no_control_characters(value.strip())
+    except ValueError:
+        return Unsendable("failed", "invalid_address")
+    return token if 0 < len(token) <= MAX_TOKEN else Unsendable("failed", "invalid_address")
 
 
 def _phone_number(value: str) -> str | Unsendable:
@@ -76,11 +98,50 @@ def compose(
                     text=_rendered(content.get("text"), variables),
                     unsubscribe_url=unsubscribe_url,
                 )
-            case Sms():
+            case Sms() | WhatsApp():
                 return Outgoing(message_id, to, text=render(content.get("body") or "", variables))
+            case Push():
+                return Outgoing(
+                    message_id,
+                    to,
+                    title=render(content.get("title") or "", variables),
+                    text=render(content.get("body") or "", variables),
+                    link=_rendered(content.get("link"), variables),
+                )
+            case Webhook():
+                return _request(step, variables, message_id)
     except RenderingError as error:
         return Unsendable("failed", "rendering", str(error)[:500])
     raise TypeError(f"{step.channel} is not sent by this version")
+
+
+def _request(step: Webhook, variables: Mapping[str, Any], message_id: str) -> Outgoing | Unsendable:
+    """The request of a webhook step: JSON, unless the body is a text of its own."""
+    url = render(step.url, variables).strip()
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        return Unsendable("failed", "invalid_url")
+    headers = {name: " ".join(render(value, variables).split()) for name, value in step.headers.items()}
+    text = None
+    if isinstance(step.body, str):
+        text = render(step.body, variables)
+    elif step.body is not None:
+        text = orjson.dumps(_rendered_within(step.body, variables)).decode()
+        if not any(name.lower() == "content-type" for name in headers):
+            headers["Content-Type"] = "application/json"
+    return Outgoing(message_id, url, method=step.method, headers=headers, text=text)
+
+
+def _rendered_within(value: Any, variables: Mapping[str, Any]) -> Any:
+    """JSON with each text in it rendered."""
+    match value:
+        case str():
+            return render(value, variables)
+        case dict():
+            return {name: _rendered_within(one, variables) for name, one in value.items()}
+        case list():
+            return [_rendered_within(one, variables) for one in value]
+        case _:
+            return value
 
 
 def _rendered(source: str | None, variables: Mapping[str, Any], *, html: bool = False) -> str | None:

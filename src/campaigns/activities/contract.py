@@ -38,6 +38,7 @@ class NextDelay:
     step: str
     position: int
     seconds: float
+    repetition: int = 1
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class StepTask:
     repetition: int = 1
     next_delay: NextDelay | None = None
     is_last: bool = False
+    now: datetime | None = None
+    """The workflow's time, where the step is about time itself."""
 
     def report(
         self, outcome: str, ended_at: datetime | None = None, reason: str | None = None, detail: str | None = None
@@ -75,6 +78,16 @@ class SendResult:
     detail: str | None = None
     went_on: bool = False
     """What follows the step was written with it."""
+    until: datetime | None = None
+    """A message on hold may be tried again from then on; None where only a `resume` tells."""
+
+
+@dataclass(frozen=True)
+class DelayPlan:
+    """When a delay that depends on the customer ends; None where it was skipped."""
+
+    until: datetime | None
+    warning: str | None = None
 
 
 @dataclass(frozen=True)

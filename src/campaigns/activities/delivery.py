@@ -17,21 +17,25 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from campaigns.activities.attempts import (
+    ADDRESS_LENGTH,
     CUT_OFF,
     LEASE,
     STEP_OUTCOME,
     begun,
     claim_row,
+    expired,
     for_history,
     known,
     lease_left,
+    quiet,
     state_against,
     waiting,
 )
 from campaigns.activities.content import Unsendable, address_of, compose
-from campaigns.activities.contract import SendResult, StepTask
+from campaigns.activities.contract import SendResult, StepTask, until_text
 from campaigns.activities.progress import write_reports
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Sender, Unknown
+from campaigns.models.campaign import Campaign
 from campaigns.models.database import Connection, Database
 from campaigns.models.decision import EndedBy, Trigger
 from campaigns.models.queries import campaigns, customers, entries, messages
@@ -80,16 +84,17 @@ class DeliveryActivities:
         retries it. `hold` and `ended` say that the message may not go now, or no more.
         """
         async with self._database.read() as connection:
-            step = await self._step(connection, task)
+            definition = await self._definitions.get(connection, task.entry.campaign, task.entry.version)
+            step = _message_step(definition, task)
             recipient = await self._recipient(connection, task, step)
-            prepared = await self._prepare(connection, task, step, recipient)
+            prepared = await self._prepare(connection, task, definition, step, recipient)
         earlier = recipient.message if recipient else None
         if isinstance(prepared, _Ready):
             result = await self._attempt(task, prepared)
         else:
             result = await self._write_down(task, earlier, prepared)
         result = for_history(result)
-        if result.status == "retry" and not activity.info().is_local:
+        if result.status == "retry" and not _is_local():
             raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=lease_left(earlier))
         return result
 
@@ -97,7 +102,8 @@ class DeliveryActivities:
     async def give_up_message(self, task: StepTask) -> SendResult:
         """The retries are over: a message that was not sent by now has failed."""
         async with self._database.write() as connection:
-            recipient = await self._recipient(connection, task, await self._step(connection, task))
+            definition = await self._definitions.get(connection, task.entry.campaign, task.entry.version)
+            recipient = await self._recipient(connection, task, _message_step(definition, task))
             earlier = recipient.message if recipient else None
             if earlier and earlier.status in STEP_OUTCOME:
                 return SendResult(earlier.status, detail=earlier.error)
@@ -108,13 +114,6 @@ class DeliveryActivities:
                 await messages.settle(connection, earlier.id, earlier.attempt, status, now, error=result.detail)
             return for_history(await self._report(connection, task, result, now))
 
-    async def _step(self, connection: Connection, task: StepTask) -> MessageBase:
-        definition = await self._definitions.get(connection, task.entry.campaign, task.entry.version)
-        step = definition.steps_by_id[task.step]
-        if not isinstance(step, MessageBase):
-            raise TypeError(f"{task.step} is not a message")
-        return step
-
     async def _recipient(
         self, connection: Connection, task: StepTask, step: MessageBase, *, lock: bool = False
     ) -> Recipient | None:
@@ -123,7 +122,12 @@ class DeliveryActivities:
         )
 
     async def _prepare(
-        self, connection: Connection, task: StepTask, step: MessageBase, recipient: Recipient | None
+        self,
+        connection: Connection,
+        task: StepTask,
+        definition: Campaign,
+        step: MessageBase,
+        recipient: Recipient | None,
     ) -> _Ready | SendResult:
         """The message, or the first of the reasons against it, in the order that the product promises."""
         if recipient is None:
@@ -134,26 +138,41 @@ class DeliveryActivities:
             return stopped
         if recipient.attributes is None or recipient.trigger is None:
             return SendResult("ended", EndedBy.ERASED)
-        if recipient.unsubscribed and step.category == "marketing":
-            return SendResult("skipped", "unsubscribed")
-        to = await self._address(connection, step, recipient.attributes)
-        if isinstance(to, Unsendable):
-            return SendResult(to.outcome, to.reason, to.detail)
-        if step.channel not in self._senders:
-            return SendResult("retry", detail=f"no sender for {step.channel} is set up")
-        if activity.info().is_local and self._is_slow(step.channel):
-            # Its workflow task would wait with it, and with the task the messages of other providers.
-            return SendResult("retry", detail="the provider is slow")
+        to = await self._may_go(connection, task, definition, step, recipient)
+        if isinstance(to, SendResult):
+            return to
         template = await campaigns.template(connection, step.template) if step.template else None
         message_id = recipient.message.id if recipient.message else uuid4().hex
-        outgoing = self._compose(task, recipient, step, template, message_id, to)
+        answers = await messages.responses(connection, task.entry.entry_id, definition.saved_answers)
+        outgoing = self._compose(task, recipient, step, template, message_id, to, answers)
         if isinstance(outgoing, Unsendable):
             return SendResult(outgoing.outcome, outgoing.reason, outgoing.detail)
         return _Ready(outgoing, step)
 
+    async def _may_go(
+        self, connection: Connection, task: StepTask, definition: Campaign, step: MessageBase, recipient: Recipient
+    ) -> str | SendResult:
+        """The address, or what speaks against a message to it now."""
+        now = utc_now()
+        if expired(task, step, now):
+            return SendResult("skipped", "expired")
+        if recipient.unsubscribed and step.category == "marketing":
+            return SendResult("skipped", "unsubscribed")
+        to = await self._address(connection, step, recipient.attributes or {})
+        if isinstance(to, Unsendable):
+            return SendResult(to.outcome, to.reason, to.detail)
+        if held := quiet(definition, task, step, recipient.attributes or {}, now):
+            return held
+        if step.channel not in self._senders:
+            return SendResult("retry", detail=f"no sender for {step.channel} is set up")
+        if _is_local() and self._is_slow(step.channel):
+            # Its workflow task would wait with it, and with the task the messages of other providers.
+            return SendResult("retry", detail="the provider is slow")
+        return to
+
     async def _address(self, connection: Connection, step: MessageBase, attributes: Json) -> str | Unsendable:
         to = address_of(step.channel, attributes)
-        if isinstance(to, Unsendable):
+        if isinstance(to, Unsendable) or step.channel == "webhook":
             return to
         hashed = self._signing.hash(step.channel, address_key(step.channel, to))
         if await customers.is_suppressed(connection, step.channel, hashed):
@@ -168,6 +187,7 @@ class DeliveryActivities:
         template: dict[str, Any] | None,
         message_id: str,
         to: str,
+        answers: Json,
     ) -> Outgoing | Unsendable:
         trigger = Trigger.from_json(recipient.trigger or {})
         unsubscribe_url = None
@@ -179,7 +199,7 @@ class DeliveryActivities:
             "event_name": trigger.name,
             "event_time": iso(trigger.at),
             "entry": {"id": task.entry.entry_id},
-            "steps": {},
+            "steps": answers,
             "unsubscribe_url": unsubscribe_url or "",
         }
         return compose(step, template, variables, message_id, to, unsubscribe_url)
@@ -192,7 +212,7 @@ class DeliveryActivities:
         return await self._record(task, ready, claimed, await self._send(ready))
 
     async def _send(self, ready: _Ready) -> Result:
-        channel, local = ready.step.channel, activity.info().is_local
+        channel, local = ready.step.channel, _is_local()
         self._local_sends[channel] += local
         try:
             async with asyncio.timeout(ATTEMPT_S):
@@ -228,7 +248,8 @@ class DeliveryActivities:
                 attempt = earlier.attempt + 1
                 claimed = earlier.status == "retry" or (earlier.status == "sending" and not lease_left(earlier))
                 if claimed:
-                    await messages.begin_attempt(connection, earlier.id, attempt, now + LEASE, ready.outgoing.to)
+                    address = ready.outgoing.to[:ADDRESS_LENGTH]
+                    await messages.begin_attempt(connection, earlier.id, attempt, now + LEASE, address)
             if not claimed:
                 # Another attempt came first: whatever it did, the next try finds out.
                 return SendResult("retry", detail="an attempt is under way")
@@ -237,10 +258,10 @@ class DeliveryActivities:
 
     async def _record(self, task: StepTask, ready: _Ready, attempt: int, result: Result) -> SendResult:
         now = utc_now()
-        provider_id = None
+        provider_id, response = None, None
         match result:
             case Accepted():
-                provider_id, outcome = result.provider_id, SendResult("sent")
+                provider_id, response, outcome = result.provider_id, result.response, SendResult("sent")
             case Refused(reason):
                 outcome = SendResult("failed", "refused", reason)
             case NotSent(reason):
@@ -254,6 +275,8 @@ class DeliveryActivities:
             )
             if not settled:
                 return SendResult("retry", detail="another attempt took over")
+            if response is not None:
+                await messages.keep_response(connection, message_id, response)
             if outcome.status in ("retry", "failed"):
                 # Nobody was exposed: the mark that the claim made is taken back.
                 before = await messages.last_exposure(connection, entry_id, message_id)
@@ -289,10 +312,11 @@ class DeliveryActivities:
 
     async def _hold(self, connection: Connection, task: StepTask, result: SendResult) -> SendResult:
         # The campaign's row is locked against a `resume` that would not see the mark; if it came first, try again.
-        if await campaigns.status_locked(connection, task.entry.campaign) != "paused":
+        if result.until is None and await campaigns.status_locked(connection, task.entry.campaign) != "paused":
             return SendResult("retry", detail="the campaign has just gone on")
         await entries.hold(connection, task.entry.entry_id, result.reason or "held")
-        held = waiting(task, f"held: {result.reason}")
+        until = until_text(result.until) if result.until else None
+        held = waiting(task, ", ".join(filter(None, (f"held: {result.reason}", until, result.detail))))
         await write_reports(connection, task.entry, [*task.entry.reports, held])
         return result
 
@@ -311,3 +335,15 @@ class DeliveryActivities:
         if task.is_last:
             went_on = await entries.complete(connection, task.entry.entry_id, now)
         return replace(result, went_on=went_on)
+
+
+def _message_step(definition: Campaign, task: StepTask) -> MessageBase:
+    step = definition.steps_by_id[task.step]
+    if not isinstance(step, MessageBase):
+        raise TypeError(f"{task.step} is not a message")
+    return step
+
+
+def _is_local() -> bool:
+    """Whether this is the one quick try; a simulation has no other."""
+    return not activity.in_activity() or activity.info().is_local

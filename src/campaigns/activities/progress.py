@@ -1,19 +1,22 @@
 """Outcomes of steps, branches, updates of the customer, and the end of an entry."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from temporalio import activity
 
-from campaigns.activities.contract import EndTask, EntryRef, StepReport, StepTask
+from campaigns.activities.contract import DelayPlan, EndTask, EntryRef, StepReport, StepTask, until_text
 from campaigns.models.campaign import Campaign
 from campaigns.models.conditions import holds
 from campaigns.models.database import Connection, Database
 from campaigns.models.decision import EndedBy
 from campaigns.models.queries import customers, entries, facts, messages
 from campaigns.models.queries.campaigns import Definitions
-from campaigns.models.steps import OTHERWISE, Branch, Update
+from campaigns.models.queries.rescheduling import reschedule
+from campaigns.models.steps import OTHERWISE, Branch, Delay, UntilAttribute, UntilTime, Update
 from campaigns.models.values import Json, utc_now
+from campaigns.models.wallclock import Until, until_attribute, until_time
 
 
 async def write_reports(connection: Connection, entry: EntryRef, reports: Iterable[StepReport]) -> None:
@@ -85,6 +88,26 @@ class ProgressActivities:
         )
         return next((case.name for case in branch.branches if holds(case.when, asked)), OTHERWISE)
 
+    @activity.defn(name="plan_delay")
+    async def plan_delay(self, task: StepTask) -> DelayPlan:
+        """When a delay until a time ends, by the customer's clock and dates as they are now; and writes that down."""
+        now = task.now or utc_now()
+        async with self._database.write() as connection:
+            definition = await self._definition(connection, task)
+            recipient = await messages.recipient(connection, task.entry.entry_id)
+            attributes = (recipient.attributes or {}) if recipient else {}
+            step = definition.steps_by_id[task.step]
+            if not isinstance(step, Delay) or step.until is None:
+                raise TypeError(f"{task.step} is not a delay until a time")
+            plan = _until(now, step.until, attributes, definition.timezone)
+            if plan.moment is None:
+                report = task.report("skipped", now, plan.skipped, plan.warning)
+            else:
+                detail = ", ".join(filter(None, (until_text(plan.moment), plan.warning)))
+                report = task.report("waiting", detail=detail)
+            await write_reports(connection, task.entry, [*task.entry.reports, report])
+        return DelayPlan(plan.moment, plan.warning)
+
     @activity.defn(name="update_customer")
     async def update_customer(self, task: StepTask) -> None:
         """Writes the step's attributes to the customer; one who was erased is not made again."""
@@ -101,6 +124,9 @@ class ProgressActivities:
                     outcome = "completed"
                     merged = {**attributes, **step.attributes}
                     await customers.write_attributes(connection, recipient.customer_id, merged, now)
+                    running = await entries.running_of_customer(connection, recipient.customer_id)
+                    changed = {name for name in merged if merged[name] != attributes.get(name)}
+                    await reschedule(connection, self._definitions, running, changed, now)
             reason = None if outcome == "completed" else "erased"
             done = task.report(outcome, now, reason)
             await write_reports(connection, task.entry, [*task.entry.reports, done])
@@ -111,3 +137,8 @@ class ProgressActivities:
         async with self._database.write() as connection:
             await write_reports(connection, task.entry, task.entry.reports)
             await entries.end(connection, task.entry.entry_id, task.status, EndedBy(task.ended_by), utc_now())
+
+
+def _until(now: datetime, until: UntilTime | UntilAttribute, attributes: Json, zone: str | None) -> Until:
+    plan = until_time if isinstance(until, UntilTime) else until_attribute
+    return plan(now, until, attributes, zone)  # type: ignore[arg-type] # each has its own kind of until

@@ -113,10 +113,11 @@ def check(file: File) -> None:
     """Validates a campaign definition without a server, and prints each error with its place."""
     import orjson
 
-    from campaigns.starter.routes.campaigns import checked_definition
+    from campaigns.starter.checking import checked_definition
+    from campaigns.workflows.registry import Journeys
 
     try:
-        definition = checked_definition(orjson.loads(file.read_bytes()))
+        definition = checked_definition(orjson.loads(file.read_bytes()), Journeys())
     except orjson.JSONDecodeError as error:
         raise SystemExit(f"{file}: is not JSON: {error}") from None
     except Invalid as error:

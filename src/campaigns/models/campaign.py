@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from campaigns.models.conditions import Condition, StepIs
 from campaigns.models.conditions import walk as walk_condition
@@ -19,7 +19,9 @@ from campaigns.models.steps import (
     MessageBase,
     Split,
     Step,
+    UntilAttribute,
     Wait,
+    Webhook,
     blocks,
     conditions,
     walk,
@@ -95,6 +97,12 @@ class QuietHours(Strict):
     from_: TimeOfDay = Field(alias="from")
     to: TimeOfDay
 
+    @model_validator(mode="after")
+    def _some_hours(self) -> "QuietHours":
+        if self.from_ == self.to:
+            raise ValueError("to: must differ from from, or nothing could ever be sent")
+        return self
+
 
 @dataclass(frozen=True)
 class Listener:
@@ -149,6 +157,24 @@ class Campaign(Strict):
             found.append(Listener(GOAL, self.goal.event, self.goal.where))
         return found
 
+    @cached_property
+    def times_depend_on(self) -> frozenset[str]:
+        """The customer's attributes (of a path its first part too) on which the entry's times hang."""
+        names: set[str] = set()
+        if self.quiet_hours:
+            names.add("timezone")
+        for step in self.all_steps:
+            if isinstance(step, Delay) and step.until is not None:
+                names.add("timezone")
+                if isinstance(step.until, UntilAttribute):
+                    names |= {step.until.attribute, step.until.attribute.partition(".")[0]}
+        return frozenset(names)
+
+    @cached_property
+    def saved_answers(self) -> dict[str, str]:
+        """The webhook steps whose answers are kept, by the name that later steps know them under."""
+        return {step.save_as: step.id for step in self.all_steps if isinstance(step, Webhook) and step.save_as}
+
     @property
     def trigger_names(self) -> list[str]:
         """The event, or the segments, that trigger the campaign."""
@@ -165,6 +191,15 @@ class Campaign(Strict):
     def to_json(self) -> dict[str, Any]:
         """The definition as users write it, fields that were left to their defaults included."""
         return self.model_dump(mode="json", by_alias=True)
+
+    def with_steps_of_code(self, steps: list[Step]) -> "Campaign":
+        """The definition of a journey in code, with the steps that the code declares now.
+
+        Those that it declared once, and entries came through, stay behind them.
+        """
+        declared = {step.id for step in steps}
+        before = [step for step in self.steps or [] if step.id not in declared]
+        return self.model_copy(update={"steps": [*steps, *before]})
 
 
 def listener_key(step: str, name: str) -> str:
@@ -210,12 +245,13 @@ def _whole_errors(campaign: Campaign) -> Iterator[FieldError]:
         yield FieldError("exit_on_leave", "needs a segment trigger")
     if campaign.entry_key and not isinstance(campaign.trigger, EventTrigger):
         yield FieldError("entry_key", "needs an event trigger: a segment has no properties")
-    yield from _step_errors(campaign)
+    yield from step_errors(campaign.steps or [])
 
 
-def _step_errors(campaign: Campaign) -> Iterator[FieldError]:
+def step_errors(steps: list[Step]) -> Iterator[FieldError]:
+    """What only all steps together show."""
     seen: dict[str, Step] = {}
-    placed = list(walk(campaign.steps or []))
+    placed = list(walk(steps))
     if len(placed) > MAX_STEPS:
         yield FieldError("steps", f"has more than {MAX_STEPS} steps")
     for place, step in placed:
@@ -273,17 +309,3 @@ def mentioned_templates(campaign: Campaign) -> Iterator[tuple[str, Message, str]
     for place, step in walk(campaign.steps or []):
         if isinstance(step, MessageBase) and step.template is not None:
             yield place_text((*place, "template")), step, step.template
-
-
-def not_yet(campaign: Campaign) -> Iterator[FieldError]:
-    """What a definition may say but this version cannot run: such a campaign can be saved, and not started."""
-    for field in ("workflow", "quiet_hours"):
-        if getattr(campaign, field) is not None:
-            yield FieldError(field, "cannot be run by this version yet")
-    for place, step in walk(campaign.steps or []):
-        if step.type in ("whatsapp", "push", "webhook", "split"):
-            yield FieldError(place_text((*place, "type")), f"{step.type} cannot be run by this version yet")
-        if isinstance(step, Delay) and step.until is not None:
-            yield FieldError(place_text((*place, "until")), "cannot be run by this version yet")
-        if isinstance(step, MessageBase) and step.expires_after is not None:
-            yield FieldError(place_text((*place, "expires_after")), "cannot be run by this version yet")

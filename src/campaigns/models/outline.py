@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from campaigns.models.campaign import Campaign
-from campaigns.models.steps import Delay, Exit, MessageBase, Step, Wait, blocks
+from campaigns.models.steps import Delay, Exit, MessageBase, Split, Step, Wait, blocks
 from campaigns.models.values import parse_duration
 
 
@@ -19,29 +19,22 @@ class OutlineStep:
     id: str
     type: str
     seconds: float | None = None
+    """None for a delay until a time, which is found out when it begins."""
     ways: dict[str, list["OutlineStep"]] = field(default_factory=dict)
     since: Literal["entry", "step"] = "entry"
     exit_on_failure: bool = False
     reason: str | None = None
-
-
-@dataclass(frozen=True)
-class EntryInput:
-    """The input of an entry's workflow."""
-
-    entry_id: str
-    campaign: str
-    version: int
-    customer_id: str
-    steps: list[OutlineStep]
+    weights: dict[str, int] = field(default_factory=dict)
+    """Of a split's ways."""
 
 
 def outline(campaign: Campaign) -> list[OutlineStep]:
     """The structure of a campaign's declared steps."""
-    return [_outline_step(step) for step in campaign.steps or []]
+    return [outline_step(step) for step in campaign.steps or []]
 
 
-def _outline_step(step: Step) -> OutlineStep:
+def outline_step(step: Step) -> OutlineStep:
+    """The structure of one step, and of the blocks below it."""
     seconds = None
     match step:
         case Delay(for_=str(duration)):
@@ -52,8 +45,9 @@ def _outline_step(step: Step) -> OutlineStep:
         id=step.id,
         type=step.type,
         seconds=seconds,
-        ways={name: [_outline_step(below) for below in block] for name, _, block in blocks(step)},
+        ways={name: [outline_step(below) for below in block] for name, _, block in blocks(step)},
         since=step.since if isinstance(step, Wait) else "entry",
         exit_on_failure=isinstance(step, MessageBase) and step.on_failure == "exit",
         reason=step.reason if isinstance(step, Exit) else None,
+        weights={variant.name: variant.weight for variant in step.variants} if isinstance(step, Split) else {},
     )

@@ -1,5 +1,6 @@
 """The settings, read from the environment; Temporal's own connection settings are read by its library."""
 
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -66,6 +67,10 @@ class Settings(BaseSettings):
     twilio_auth_token: SecretStr | None = None
     twilio_from: str | None = None
     twilio_base_url: str | None = None
+    fcm_credentials: str | None = None
+    fcm_base_url: str | None = None
+    webhook_allow_internal: bool = False
+    journeys: Path | None = None
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
     write_key: SecretStr | None = None
     api_key: SecretStr | None = None

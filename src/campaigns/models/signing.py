@@ -1,8 +1,12 @@
 """What is derived from the secret key: hashes that outlive an erasure, and links that nobody can forge."""
 
+import base64
 import hashlib
 import hmac
+from typing import Any
 
+import orjson
+from cryptography.fernet import Fernet
 from itsdangerous import BadSignature, URLSafeSerializer
 
 
@@ -12,6 +16,16 @@ class Signing:
     def __init__(self, secret_key: str) -> None:
         self._key = secret_key.encode()
         self._links = URLSafeSerializer(secret_key, salt="unsubscribe", signer_kwargs={"digest_method": hashlib.sha256})
+
+        self._sealing = Fernet(base64.urlsafe_b64encode(hmac.new(self._key, b"sealing", hashlib.sha256).digest()))
+
+    def seal(self, value: Any) -> str:
+        """The value encrypted and signed, so that it may stand where customer data may not."""
+        return self._sealing.encrypt(orjson.dumps(value)).decode()
+
+    def unseal(self, token: str) -> Any:
+        """The value again. Raises cryptography.fernet.InvalidToken for what this key did not seal."""
+        return orjson.loads(self._sealing.decrypt(token.encode()))
 
     def hash(self, kind: str, value: str) -> str:
         """A keyed SHA-256 in hex of an id or address; `kind` keeps equal values of different kinds apart."""

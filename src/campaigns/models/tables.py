@@ -303,6 +303,10 @@ class Message(Table):
     address: Mapped[str | None] = mapped_column(String(320))
     provider_id: Mapped[str | None]
     error: Mapped[str | None] = mapped_column(Text)
+    response: Mapped[Json | None] = mapped_column(
+        JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+    )
+    """What a webhook answered, as `{"json": …}`, where a step saves it."""
     claimed_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
     unsubscribed_at: Mapped[datetime | None]

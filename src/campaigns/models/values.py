@@ -1,6 +1,9 @@
 """The small value types that every definition and request is made of."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar
@@ -103,9 +106,22 @@ TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 Json = dict[str, Any]
 
 
+_moved_to: ContextVar[datetime | None] = ContextVar("moved_to", default=None)
+
+
 def utc_now() -> datetime:
     """The present, in UTC."""
-    return datetime.now(UTC)
+    return _moved_to.get() or datetime.now(UTC)
+
+
+@contextmanager
+def time_moved_to(moment: datetime) -> Iterator[None]:
+    """Within the block it is this moment, for this task alone: tests and simulations skip time."""
+    token = _moved_to.set(moment)
+    try:
+        yield
+    finally:
+        _moved_to.reset(token)
 
 
 def iso(moment: datetime | None) -> str | None:

@@ -3,12 +3,12 @@
 The order of the checks, and what each means at its boundary, is the product's promise; see docs/admission.md.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from campaigns.models.decision import Outcome
+from campaigns.models.shares import share
 
 
 @dataclass(frozen=True)
@@ -138,5 +138,4 @@ def _frequency(one: Candidate, now: datetime) -> tuple[Outcome, datetime | None]
 
 def is_held_out(campaign: str, customer_id: str, percent: float) -> bool:
     """Whether the campaign leaves the customer out: by a hash, so always the same."""
-    digest = hashlib.sha256(f"holdout\0{campaign}\0{customer_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % 100_000 < percent * 1000
+    return share("holdout", campaign, customer_id) % 100_000 < percent * 1000

@@ -11,13 +11,10 @@ from campaigns.models.database import Connection
 from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
 from campaigns.models.queries import campaigns, decisions, dispatch, due_entries, entries, facts, segments
 from campaigns.models.queries.campaigns import CampaignRow, Definitions
-from campaigns.models.queries.dispatch import DispatchRow
+from campaigns.models.queries.dispatch import SWEEP_AFTER, DispatchRow
 from campaigns.models.queries.entries import PastEntries, RunningEntry
 from campaigns.models.values import Json, parse_duration
 from campaigns.starter.admission import Candidate, Rival, Verdict, decide, is_held_out
-
-SWEEP_AFTER = timedelta(seconds=5)
-"""Whoever committed has this long to act, before the sweep does."""
 
 
 @dataclass
@@ -53,7 +50,7 @@ async def admit(
     listening = [one for one in listening if only in (None, one.row.key)]
     if not listening:
         return [], []
-    candidates = await _candidates(connection, person, trigger, listening)
+    candidates = await _candidates(connection, definitions, person, trigger, listening)
     verdicts = decide(candidates, rivals, person.now)
     owed = await _preempt(connection, verdicts.preempted, person.now)
     made = []
@@ -91,7 +88,11 @@ def _entry_key(definition: Campaign, trigger: Trigger) -> str | None:
 
 
 async def _candidates(
-    connection: Connection, person: Person, trigger: Trigger, listening: Sequence[_Listening]
+    connection: Connection,
+    definitions: Definitions,
+    person: Person,
+    trigger: Trigger,
+    listening: Sequence[_Listening],
 ) -> list[Candidate]:
     live = [one.definition for one in listening if one.definition and one.row.status == "live"]
     conditions = [one.trigger.where for one in live if isinstance(one.trigger, EventTrigger)]
@@ -110,7 +111,8 @@ async def _candidates(
     active = True
     if trigger.type == "segment":
         active = not await segments.inactive(connection, [trigger.name])
-    return [_candidate(one, person, asked, used, past, active) for one in listening]
+    accepted = {one.key for one in live if definitions.accepts(one, trigger.liquid_event())}
+    return [_candidate(one, person, asked, used, past, active, one.row.key in accepted) for one in listening]
 
 
 def _candidate(
@@ -120,6 +122,7 @@ def _candidate(
     used: set[str],
     past: Sequence[PastEntries],
     active: bool,
+    accepted: bool,
 ) -> Candidate:
     row, definition = one.row, one.definition
     if definition is None or row.status != "live":
@@ -134,7 +137,7 @@ def _candidate(
         starts_at=definition.starts_at or row.created_at,
         ends_at=definition.ends_at,
         segment_active=active,
-        matches=isinstance(definition.trigger, SegmentTrigger) or holds(definition.trigger.where, asked),
+        matches=accepted and (isinstance(definition.trigger, SegmentTrigger) or holds(definition.trigger.where, asked)),
         held_out=is_held_out(row.key, person.id, definition.holdout_percent),
         erased=person.erased,
         duplicate=row.key in used,

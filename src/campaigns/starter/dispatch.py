@@ -9,15 +9,17 @@ from typing import Any
 import structlog
 from temporalio.service import RPCError
 
+from campaigns.models.campaign import Campaign
 from campaigns.models.database import Database
-from campaigns.models.decision import EndedBy
-from campaigns.models.outline import EntryInput, OutlineStep, outline
+from campaigns.models.decision import EndedBy, Trigger
+from campaigns.models.outline import OutlineStep, outline
 from campaigns.models.queries import dispatch, entries
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.dispatch import DispatchRow
+from campaigns.models.signing import Signing
 from campaigns.models.values import utc_now
 from campaigns.workflows.client import EntryClient, Signal, workflow_id
-from campaigns.workflows.journey import EventSignal, ExitSignal
+from campaigns.workflows.contract import EntryInput, EventSignal, ExitSignal
 
 CONCURRENCY = 16
 LEASE = timedelta(seconds=20)
@@ -33,10 +35,11 @@ log = structlog.get_logger()
 class Dispatcher:
     """Does what committed decisions owe to Temporal. Doing a row twice is harmless, so none is ever lost."""
 
-    def __init__(self, database: Database, definitions: Definitions, client: EntryClient) -> None:
+    def __init__(self, database: Database, definitions: Definitions, client: EntryClient, signing: Signing) -> None:
         self._database = database
         self._definitions = definitions
         self._client = client
+        self._signing = signing
         self._queue: asyncio.Queue[DispatchRow] = asyncio.Queue()
         self._at_hand: set[str] = set()
         self._done: list[str] = []
@@ -93,11 +96,18 @@ class Dispatcher:
             entry = await dispatch.entry_to_start(connection, entry_id)
             if entry is None or entry.status != "running" or await entries.has_begun(connection, entry_id):
                 return True
-            key = (entry.campaign_key, entry.version)
-            if key not in self._outlines:
-                self._outlines[key] = outline(await self._definitions.get(connection, *key))
-        await self._client.start(EntryInput(entry.id, *key, entry.customer_id, self._outlines[key]), signal)
+            definition = await self._definitions.get(connection, entry.campaign_key, entry.version)
+        await self._client.start(self._input(entry, definition), signal)
         return True
+
+    def _input(self, entry: Any, definition: Campaign) -> EntryInput:
+        key = (entry.campaign_key, entry.version)
+        if definition.workflow is None:
+            if key not in self._outlines:
+                self._outlines[key] = outline(definition)
+            return EntryInput(entry.id, *key, entry.customer_id, self._outlines[key])
+        trigger = self._signing.seal(Trigger.from_json(entry.trigger).liquid_event())
+        return EntryInput(entry.id, *key, entry.customer_id, trigger=trigger, workflow=definition.workflow)
 
     async def _signal(self, row: DispatchRow) -> bool:
         signal = Signal(row.kind, row.id, _argument(row))
@@ -139,7 +149,7 @@ class Dispatcher:
         """Looks for entries that Temporal ended without running their code, which nothing else tells the database."""
         since = (utc_now() - RECONCILE_BACK).isoformat()
         query = (
-            "WorkflowType = 'Entry' AND ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled') "
+            "CampaignKey IS NOT NULL AND ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled') "
             f"AND CloseTime > '{since}'"
         )
         seen = set()

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from campaigns.models.campaign import GOAL, Campaign, SegmentTrigger
@@ -13,12 +13,12 @@ from campaigns.models.decision import Decision, EndedBy, Trigger
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, customers, decisions, dispatch, entries, events, facts, segments
 from campaigns.models.queries.campaigns import Definitions
-from campaigns.models.queries.dispatch import DispatchRow
+from campaigns.models.queries.dispatch import SWEEP_AFTER, DispatchRow
 from campaigns.models.queries.entries import RunningEntry
+from campaigns.models.queries.rescheduling import reschedule
 from campaigns.models.signing import Signing
 from campaigns.models.values import Json, iso, parse_duration, utc_now
-from campaigns.starter.admit import SWEEP_AFTER, Person, admit, exit_row
-from campaigns.starter.dispatch import Dispatcher
+from campaigns.starter.admit import Person, admit, exit_row
 from campaigns.starter.tracking import TrackingMessage
 
 
@@ -31,10 +31,18 @@ class _Outcome:
     owed: list[DispatchRow] = field(default_factory=list)
 
 
+class Dispatches(Protocol):
+    """Whoever acts on what was committed."""
+
+    def dispatch(self, rows: Iterable[DispatchRow]) -> None:
+        """Takes committed rows; does them soon."""
+        ...
+
+
 class Intake:
     """Takes in what happens to customers."""
 
-    def __init__(self, database: Database, definitions: Definitions, signing: Signing, dispatcher: Dispatcher) -> None:
+    def __init__(self, database: Database, definitions: Definitions, signing: Signing, dispatcher: Dispatches) -> None:
         self._database = database
         self._definitions = definitions
         self._signing = signing
@@ -49,7 +57,7 @@ class Intake:
                 return await events.answer(connection, message.message_id) or {}
             outcome = _Outcome()
             if person and message.type == "identify":
-                await self._merge(connection, person, message.traits)
+                outcome.owed += await self._merge(connection, person, message.traits)
             if person and message.event_name is not None:
                 outcome = await self._event(connection, person, message, received)
             answer = {
@@ -64,10 +72,12 @@ class Intake:
 
     async def put_customer(self, customer_id: str, attributes: Json) -> list[Decision]:
         """Makes the customer, or changes the given attributes; null takes one away."""
+        owed = []
         async with self._database.write() as connection:
             person = await self.person(connection, customer_id, creates=True)
             if person:
-                await self._merge(connection, person, attributes)
+                owed = await self._merge(connection, person, attributes)
+        self._dispatcher.dispatch(owed)
         return []
 
     async def enter_segment(self, key: str, customer_ids: Sequence[str]) -> list[tuple[str, Decision]]:
@@ -150,12 +160,17 @@ class Intake:
         # The time of the decision is read under the lock, so that decisions about a customer have an order.
         return Person(customer_id, attributes, False, utc_now(), running)
 
-    async def _merge(self, connection: Connection, person: Person, traits: Json) -> None:
+    async def _merge(self, connection: Connection, person: Person, traits: Json) -> list[DispatchRow]:
+        """Changes the attributes; what running entries have to plan again because of it."""
+        before = person.attributes
         merged = {name: value for name, value in {**person.attributes, **traits}.items() if value is not None}
         merged.pop("id", None)
-        if merged != person.attributes:
-            await customers.write_attributes(connection, person.id, merged, person.now)
-            person.attributes = merged
+        if merged == before:
+            return []
+        await customers.write_attributes(connection, person.id, merged, person.now)
+        person.attributes = merged
+        changed = {name for name in {*before, *merged} if before.get(name) != merged.get(name)}
+        return await reschedule(connection, self._definitions, person.running, changed, person.now)
 
     async def _event(
         self, connection: Connection, person: Person, message: TrackingMessage, received: datetime

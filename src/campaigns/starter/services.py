@@ -13,6 +13,7 @@ from campaigns.starter.dispatch import Dispatcher
 from campaigns.starter.due import DueEntries
 from campaigns.starter.intake import Intake
 from campaigns.workflows.client import EntryClient
+from campaigns.workflows.registry import Journeys, load_journeys
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Services:
 
     settings: Settings
     database: Database
+    journeys: Journeys
     definitions: Definitions
     signing: Signing
     client: EntryClient
@@ -32,12 +34,13 @@ class Services:
 def make_services(settings: Settings, database: Database, client: EntryClient) -> Services:
     """The parts, put together; the dispatcher is not started."""
     settings.require("secret_key", "api_key", "write_key")
-    definitions = Definitions()
+    journeys = load_journeys(settings.journeys)
+    definitions = Definitions(journeys)
     signing = Signing(settings.secret("secret_key"))
-    dispatcher = Dispatcher(database, definitions, client)
+    dispatcher = Dispatcher(database, definitions, client, signing)
     intake = Intake(database, definitions, signing, dispatcher)
     due_entries = DueEntries(database, definitions, intake, dispatcher)
-    return Services(settings, database, definitions, signing, client, dispatcher, intake, due_entries)
+    return Services(settings, database, journeys, definitions, signing, client, dispatcher, intake, due_entries)
 
 
 async def _services(request: Request) -> Services:

@@ -1,29 +1,35 @@
 """The worker process: the only place that names concrete senders, activities and tuning."""
 
 import asyncio
+import os
 import signal
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
 from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from campaigns.activities.delivery import DeliveryActivities
 from campaigns.activities.progress import ProgressActivities
 from campaigns.activities.senders.base import Sender
+from campaigns.activities.senders.fcm import FcmSender, read_credentials
 from campaigns.activities.senders.smtp import SmtpSender
 from campaigns.activities.senders.twilio import TwilioSender
+from campaigns.activities.senders.webhook import WebhookSender
 from campaigns.models.database import Database, open_database
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.settings import Settings, SmtpServer
 from campaigns.models.signing import Signing
 from campaigns.workflows import search_attributes
 from campaigns.workflows.client import TASK_QUEUE, connect
+from campaigns.workflows.code import Journey
 from campaigns.workflows.declared import DeclaredJourney
+from campaigns.workflows.registry import Journeys, load_journeys
 
-WORKFLOWS = [DeclaredJourney]
 MAX_CACHED_WORKFLOWS = 5_000
 WORKFLOW_TASKS = 30
 """More at once would only make each take longer, up to its time-out."""
@@ -37,7 +43,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     """The sandbox; our own modules and their libraries pass through, which halves the cost of an entry."""
     restrictions = SandboxRestrictions.default.with_passthrough_modules(
         "campaigns", "sqlalchemy", "liquid", "aiosmtplib", "aiohttp", "twilio", "phonenumbers", "email_validator",
-        "structlog", "itsdangerous", "orjson",
+        "structlog", "itsdangerous", "orjson", "google", "requests", "cryptography", "yarl",
     )  # fmt: skip
     return SandboxedWorkflowRunner(restrictions=restrictions)
 
@@ -50,13 +56,43 @@ def make_senders(settings: Settings) -> dict[str, Sender]:
         senders["email"] = SmtpSender(SmtpServer(settings.smtp_url), settings.mail_from or "")
     if settings.twilio_account_sid:
         settings.require("twilio_auth_token", "twilio_from")
-        senders["sms"] = TwilioSender(
-            settings.twilio_account_sid,
-            settings.secret("twilio_auth_token"),
-            settings.twilio_from or "",
-            settings.twilio_base_url,
-        )
+        for channel, prefix in (("sms", ""), ("whatsapp", "whatsapp:")):
+            senders[channel] = TwilioSender(
+                settings.twilio_account_sid,
+                settings.secret("twilio_auth_token"),
+                settings.twilio_from or "",
+                settings.twilio_base_url,
+                prefix=prefix,
+            )
+    if settings.fcm_credentials:
+        try:
+            credentials = read_credentials(settings.fcm_credentials)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"campaigns: CAMPAIGNS_FCM_CREDENTIALS: {error}") from None
+        senders["push"] = FcmSender(credentials, settings.fcm_base_url)
+    senders["webhook"] = WebhookSender(allow_internal=settings.webhook_allow_internal)
     return senders
+
+
+def workflows(journeys: Journeys, signing: Signing) -> list[type]:
+    """The workflows of declared journeys and of those in code, which can read their triggers by the secret key."""
+    Journey.signing = signing
+    return [DeclaredJourney, *journeys.classes]
+
+
+def deployment() -> WorkerDeploymentConfig | None:
+    """Versioned where the deployment says which version this is, as Temporal's worker controller does.
+
+    https://docs.temporal.io/worker-versioning: entries run for months, so each goes on in the newest version.
+    """
+    name, build = os.environ.get("TEMPORAL_DEPLOYMENT_NAME"), os.environ.get("TEMPORAL_WORKER_BUILD_ID")
+    if not name or not build:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=name, build_id=build),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
 
 
 def make_worker(
@@ -65,23 +101,27 @@ def make_worker(
     settings: Settings,
     senders: dict[str, Sender],
     *,
+    journeys: Journeys | None = None,
+    interceptors: Sequence[Interceptor] = (),
     task_queue: str = TASK_QUEUE,
     max_cached_workflows: int = MAX_CACHED_WORKFLOWS,
 ) -> Worker:
     """A worker of all workflows and activities on the one task queue."""
     signing = Signing(settings.secret("secret_key"))
-    definitions = Definitions()
+    journeys = journeys or load_journeys(settings.journeys)
+    definitions = Definitions(journeys)
     delivery = DeliveryActivities(database, definitions, senders, signing, settings.base_url)
     progress = ProgressActivities(database, definitions)
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=WORKFLOWS,
+        workflows=workflows(journeys, signing),
         activities=[
             delivery.send_message,
             delivery.give_up_message,
             progress.report,
             progress.choose_branch,
+            progress.plan_delay,
             progress.update_customer,
             progress.end_entry,
         ],
@@ -91,6 +131,8 @@ def make_worker(
         max_concurrent_local_activities=WORKFLOW_TASKS,
         max_concurrent_activities=ACTIVITIES,
         graceful_shutdown_timeout=timedelta(seconds=30),
+        interceptors=interceptors,
+        deployment_config=deployment(),
     )
 
 
@@ -104,7 +146,7 @@ async def run_worker(settings: Settings) -> None:
         Runtime.set_default(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
     database = open_database(settings.database_url)
     senders = make_senders(settings)
-    for channel in {"email", "sms"} - set(senders):
+    for channel in sorted({"email", "sms", "whatsapp", "push"} - set(senders)):
         log.warning("channel is not set up, its messages wait for a worker that has it", channel=channel)
     client = await connect()
     if warning := await search_attributes.register(client):

@@ -13,11 +13,12 @@ from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from campaigns.models.outline import EntryInput
 from campaigns.workflows import search_attributes
-from campaigns.workflows.declared import DeclaredJourney
+from campaigns.workflows.contract import EntryInput
 
 TASK_QUEUE = "campaigns"
+DECLARED = "Entry"
+"""The workflow type of entries whose steps are data; a journey in code has its class's name."""
 
 
 async def connect() -> Client:
@@ -55,7 +56,7 @@ class EntryClient:
             extra = {"start_signal": signal.name, "start_signal_args": arguments}
         try:
             await self.client.start_workflow(
-                DeclaredJourney.run,
+                entry.workflow or DECLARED,
                 entry,
                 id=workflow_id(entry.entry_id),
                 task_queue=self._task_queue,
@@ -90,10 +91,15 @@ class EntryClient:
         return True
 
     async def delete(self, entry_id: str) -> None:
-        """Ends the execution if it runs, and deletes it with its history."""
+        """Ends the execution if it runs, and deletes it with its history, that of its earlier runs too."""
+        await self._delete_run(entry_id, "")
+        async for run in self.client.list_workflows(f"WorkflowId = '{workflow_id(entry_id)}'"):
+            await self._delete_run(entry_id, run.run_id)
+
+    async def _delete_run(self, entry_id: str, run_id: str) -> None:
         request = DeleteWorkflowExecutionRequest(
             namespace=self.client.namespace,
-            workflow_execution=WorkflowExecution(workflow_id=workflow_id(entry_id)),
+            workflow_execution=WorkflowExecution(workflow_id=workflow_id(entry_id), run_id=run_id),
         )
         try:
             await self.client.workflow_service.delete_workflow_execution(request)

@@ -6,7 +6,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
-from campaigns.models.outline import EntryInput
+from campaigns.workflows.contract import EntryInput
 
 CAMPAIGN_KEY = SearchAttributeKey.for_keyword("CampaignKey")
 CUSTOMER_ID = SearchAttributeKey.for_keyword("CustomerId")

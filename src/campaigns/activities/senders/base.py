@@ -1,7 +1,7 @@
 """The narrow protocol between a message and its provider."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,9 @@ class Outgoing:
     subject: str = ""
     html: str | None = None
     text: str | None = None
+    title: str = ""
+    link: str | None = None
+    method: str = ""
     unsubscribe_url: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -24,6 +27,8 @@ class Accepted:
     """The provider has the message."""
 
     provider_id: str | None = None
+    response: Any = None
+    """What a webhook answered, where it was JSON."""
 
 
 @dataclass(frozen=True)

@@ -35,18 +35,24 @@ class _HttpClient(AsyncTwilioHttpClient):
 
 
 class TwilioSender:
-    """Sends text messages from one number; made inside a running loop."""
+    """Sends text messages from one number, or WhatsApp messages by its prefix; made inside a running loop.
 
-    def __init__(self, account_sid: str, auth_token: str, sender: str, base_url: str | None) -> None:
+    https://www.twilio.com/docs/whatsapp/api: WhatsApp addresses are phone numbers behind `whatsapp:`.
+    """
+
+    def __init__(
+        self, account_sid: str, auth_token: str, sender: str, base_url: str | None, *, prefix: str = ""
+    ) -> None:
         self._http = _HttpClient(base_url)
         self._client = Client(account_sid, auth_token, http_client=self._http)
-        self._from = sender
+        self._prefix = prefix
+        self._from = prefix + sender.removeprefix(prefix)
 
     async def send(self, outgoing: Outgoing) -> Result:
         """Tries once. Twilio knows no idempotency key: an answer that does not come leaves the outcome unknown."""
         try:
             message = await self._client.messages.create_async(
-                to=outgoing.to, from_=self._from, body=outgoing.text or ""
+                to=self._prefix + outgoing.to, from_=self._from, body=outgoing.text or ""
             )
         except TwilioRestException as error:
             return _failure(error.status, f"{error.code}: {error.msg}"[:500])

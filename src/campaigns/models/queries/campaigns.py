@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from sqlalchemy import delete, select, update
 
@@ -11,6 +11,7 @@ from campaigns.models.campaign import Campaign as Definition
 from campaigns.models.campaign import SegmentTrigger
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
+from campaigns.models.steps import Step
 from campaigns.models.tables import Campaign, CampaignTrigger, CampaignVersion, Template
 from campaigns.models.values import Json
 
@@ -27,10 +28,26 @@ class CampaignRow(NamedTuple):
     updated_at: datetime
 
 
-class Definitions:
-    """Parsed definitions by key and version. What has been live is frozen, so it is kept; a draft is not."""
+class Code(Protocol):
+    """The journeys in code that this process knows."""
 
-    def __init__(self, size: int = 1000) -> None:
+    def steps(self, name: str) -> list[Step]:
+        """The steps that the journey declares."""
+        ...
+
+    def accepts(self, name: str, properties: Json) -> bool:
+        """Whether a trigger with these properties is what the journey expects."""
+        ...
+
+
+class Definitions:
+    """Parsed definitions by key and version. What has been live is frozen, so it is kept; a draft is not.
+
+    The steps of a journey in code are those that the code of this process declares: running entries follow it.
+    """
+
+    def __init__(self, code: Code, size: int = 1000) -> None:
+        self._code = code
         self._kept: OrderedDict[tuple[str, int], Definition] = OrderedDict()
         self._size = size
 
@@ -47,11 +64,17 @@ class Definitions:
         if raw is None:
             raise LookupError(f"campaign {key} has no version {version}")
         definition = Definition.model_validate(raw)
+        if definition.workflow is not None:
+            definition = definition.with_steps_of_code(self._code.steps(definition.workflow))
         if frozen:
             self._kept[key, version] = definition
             if len(self._kept) > self._size:
                 self._kept.popitem(last=False)
         return definition
+
+    def accepts(self, definition: Definition, properties: Json) -> bool:
+        """Whether the campaign's journey, if it is in code, expects a trigger with these properties."""
+        return definition.workflow is None or self._code.accepts(definition.workflow, properties)
 
 
 def _rows() -> Any:

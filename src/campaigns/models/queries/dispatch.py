@@ -11,6 +11,9 @@ from campaigns.models.queries.base import insert
 from campaigns.models.tables import Dispatch, Entry
 from campaigns.models.values import Json
 
+SWEEP_AFTER = timedelta(seconds=5)
+"""Whoever committed has this long to act, before the sweep does."""
+
 
 class DispatchRow(NamedTuple):
     """One thing to do in Temporal."""
@@ -58,6 +61,6 @@ async def count(connection: Connection) -> int:
 
 
 async def entry_to_start(connection: Connection, entry_id: str) -> Any:
-    """The entry's campaign, version, customer and status, to start its workflow from."""
-    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status)
+    """The entry's campaign, version, customer, status and trigger, to start its workflow from."""
+    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.trigger)
     return (await connection.execute(statement.where(Entry.id == entry_id))).one_or_none()

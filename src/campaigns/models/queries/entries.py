@@ -215,7 +215,9 @@ async def make_anonymous(connection: Connection, entry_ids: list[str]) -> None:
         await connection.execute(
             update(Entry).where(Entry.id.in_(some)).values(customer_id=None, entry_key=None, trigger=None)
         )
-        await connection.execute(update(Message).where(Message.entry_id.in_(some)).values(address=None, error=None))
+        await connection.execute(
+            update(Message).where(Message.entry_id.in_(some)).values(address=None, error=None, response=None)
+        )
         await connection.execute(update(StepOutcome).where(StepOutcome.entry_id.in_(some)).values(detail=None))
 
 

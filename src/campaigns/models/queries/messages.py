@@ -1,6 +1,6 @@
 """Messages: the claim before the first try, what came of each attempt; and the outcomes of steps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -210,6 +210,22 @@ async def statuses(connection: Connection, entry_id: str, steps: Iterable[str]) 
     for (step,) in skipped:
         found.setdefault(step, set()).add("skipped")
     return {step: frozenset(one) for step, one in found.items()}
+
+
+async def keep_response(connection: Connection, message_id: str, response: Any) -> None:
+    """Keeps what a webhook answered."""
+    await connection.execute(update(Message).where(Message.id == message_id).values(response={"json": response}))
+
+
+async def responses(connection: Connection, entry_id: str, steps: Mapping[str, str]) -> Json:
+    """What webhooks of the entry answered, by the names that the steps save them as."""
+    if not steps:
+        return {}
+    statement = select(Message.step_id, Message.response).where(
+        Message.entry_id == entry_id, Message.step_id.in_(set(steps.values())), Message.response.is_not(None)
+    )
+    kept = {step: response["json"] for step, response in await connection.execute(statement)}
+    return {name: kept[step] for name, step in steps.items() if step in kept}
 
 
 async def mark_unsubscribed(connection: Connection, message_id: str, now: datetime) -> None:

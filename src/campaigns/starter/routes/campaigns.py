@@ -5,21 +5,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
-from campaigns.activities.rendering import RenderingError, check_text
 from campaigns.models.campaign import (
     Campaign,
     SegmentTrigger,
     mentioned_segments,
     mentioned_templates,
-    not_yet,
-    parse_campaign,
 )
 from campaigns.models.database import Connection
-from campaigns.models.problems import FieldError, Invalid, place_text
+from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, due_entries, entries, segments
 from campaigns.models.queries.campaigns import CampaignRow
-from campaigns.models.steps import MessageBase, walk
 from campaigns.models.values import Json, iso, utc_now
+from campaigns.starter.checking import checked_definition
 from campaigns.starter.http import Body, Limit, Problem, decode_cursor, encode_cursor, not_found, takes
 from campaigns.starter.services import Parts, Services
 from campaigns.starter.statistics import STATUSES, campaign_statistics, entry_json
@@ -37,14 +34,10 @@ MOVES = {
 }
 
 
-READ_ONLY = {"status", "version", "created_at", "updated_at", "warnings"}
-"""What answers say besides the definition: an answer may be edited and sent back."""
-
-
 @router.post("", status_code=201, openapi_extra=takes(Campaign))
 async def create_campaign(body: Body, parts: Parts, response: Response) -> Json:
     """Makes a draft."""
-    definition = checked_definition(body)
+    definition = checked_definition(body, parts.journeys)
     async with parts.database.write() as connection:
         await _check_names(connection, definition)
         if not await campaigns.create(connection, definition, utc_now()):
@@ -70,7 +63,7 @@ async def put_campaign(key: CampaignKey, body: Body, parts: Parts, request: Requ
     """Edits a campaign, or makes a draft of that key. What has been live gets a new version."""
     if isinstance(body, dict):
         body = {"key": key, **body}
-    definition = checked_definition(body)
+    definition = checked_definition(body, parts.journeys)
     if definition.key != key:
         raise Invalid([FieldError("key", "must be the key of the path, or be left out")])
     async with parts.database.write() as connection:
@@ -83,8 +76,6 @@ async def put_campaign(key: CampaignKey, body: Body, parts: Parts, request: Requ
         elif row.status in ("stopped", "archived"):
             raise Problem(409, "Conflict", f"a campaign that is {row.status} cannot be edited")
         else:
-            if row.status != "draft":
-                _check_runnable(definition)
             await campaigns.edit(connection, row, definition, utc_now())
     return await _answer(parts, key, response)
 
@@ -111,7 +102,6 @@ async def move_campaign(key: CampaignKey, move: str, parts: Parts, response: Res
         if move == "start":
             definition = await parts.definitions.get(connection, key, row.version, frozen=False)
             await _check_names(connection, definition)
-            _check_runnable(definition)
             await _enter_existing(connection, definition, now)
         await campaigns.set_status(connection, row, status, now)
         if move == "resume":
@@ -163,26 +153,6 @@ def _entry_cursor(cursor: str | None) -> Any:
         raise Invalid([FieldError("cursor", "is not a cursor of this list")]) from None
 
 
-def checked_definition(raw: object) -> Campaign:
-    """A definition that stands by itself, its texts included. Raises Invalid."""
-    if isinstance(raw, dict):
-        raw = {name: value for name, value in raw.items() if name not in READ_ONLY}
-    definition = parse_campaign(raw)
-    errors = []
-    for place, step in walk(definition.steps or []):
-        if not isinstance(step, MessageBase):
-            continue
-        for name in step.content:
-            text = getattr(step, name)
-            try:
-                check_text(text if isinstance(text, str) else "")
-            except RenderingError as error:
-                errors.append(FieldError(place_text((*place, name)), f"is not Liquid: {error}"))
-    if errors:
-        raise Invalid(errors)
-    return definition
-
-
 async def _enter_existing(connection: Connection, definition: Campaign, now: datetime) -> None:
     trigger = definition.trigger
     if isinstance(trigger, SegmentTrigger) and trigger.include_existing:
@@ -205,11 +175,6 @@ async def _check_names(connection: Connection, definition: Campaign) -> None:
             errors.append(FieldError(place, f"the template {template!r} is not for {step.channel}"))
     if errors:
         raise Invalid(errors)
-
-
-def _check_runnable(definition: Campaign) -> None:
-    if errors := list(not_yet(definition)):
-        raise Problem(422, "Not available", "the campaign uses what this version cannot run yet", errors)
 
 
 def _check_match(request: Request, row: CampaignRow | None) -> None:
@@ -255,6 +220,8 @@ async def _answer(parts: Services, key: str, response: Response) -> Json:
         warnings = await _warnings(connection, definition)
     response.headers["ETag"] = _etag(row)
     shown = definition.to_json()
+    if definition.workflow is not None:
+        shown["steps"] = None
     shown["starts_at"] = shown["starts_at"] or iso(row.created_at)
     return {**shown, **_row_json(row), "warnings": warnings}
 

@@ -7,9 +7,9 @@ from fastapi import APIRouter
 from campaigns.models.decision import EndedBy
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import dispatch, entries, messages
-from campaigns.models.queries.dispatch import DispatchRow
+from campaigns.models.queries.dispatch import SWEEP_AFTER, DispatchRow
 from campaigns.models.values import Json, utc_now
-from campaigns.starter.admit import SWEEP_AFTER, exit_row
+from campaigns.starter.admit import exit_row
 from campaigns.starter.http import Limit, Problem, not_found
 from campaigns.starter.routes.campaigns import entries_page
 from campaigns.starter.services import Parts, Services
