@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from campaigns.cli.demo import inconsistencies
-from campaigns.cli.embedded.providers import received_mails, received_texts
+from campaigns.cli.embedded.providers import received, received_mails
 from campaigns.cli.stack import Stack
 
 JOURNEY = [
@@ -85,7 +85,7 @@ def test_a_thousand_at_once(stack: Stack):
     assert statistics["entries"]["completed"] == 1000
     mails = Counter((str(mail["To"]), str(mail["Subject"])) for mail in received_mails(stack.directory / "mail"))
     assert mails == {(f"c{n}@example.com", f"Hello N{n}"): 1 for n in range(1000)}
-    texts = Counter((text["to"], text["body"]) for text in received_texts(stack.directory / "sms" / "messages.jsonl"))
+    texts = Counter((text["to"], text["body"]) for text in received(stack.directory / "sms" / "messages.jsonl"))
     assert texts == {(f"+1202555{n:04}", f"Hello N{n}"): 1 for n in range(0, 1000, 4)}
     steps = {step["id"]: step for step in statistics["steps"]}
     assert (steps["hello"]["messages"]["sent"], steps["text"]["messages"]["sent"]) == (1000, 250)

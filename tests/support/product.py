@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -112,6 +113,10 @@ class Product:
             twilio_auth_token=providers.token,
             twilio_from="+12025550100",
             twilio_base_url=f"http://127.0.0.1:{providers.twilio_port}",
+            fcm_credentials=providers.service_account,
+            fcm_base_url=f"http://127.0.0.1:{providers.twilio_port}",
+            webhook_allow_internal=True,
+            journeys=Path(__file__).parents[1] / "journeys",
             secret_key=SECRET_KEY,
             write_key=WRITE_KEY,
             api_key=API_KEY,

@@ -1,6 +1,7 @@
 """Providers that speak their protocols, and fail as they are told."""
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import uvicorn
 from aiosmtpd.smtp import SMTP
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from campaigns.cli.embedded.providers import Twilio, received_texts
+from campaigns.cli.embedded.providers import Fcm, Twilio, received, service_account
 
 
 class Providers:
@@ -33,11 +35,20 @@ class Providers:
         self.stall_s = 60.0
         self.smtp_port = self.twilio_port = 0
         self._log = directory / "messages.jsonl"
-        self._twilio = Twilio(self._log, self.sid, self.token).app()
+        self._push_log = directory / "push.jsonl"
+        fcm = Fcm(self._push_log)
+        self._app = Starlette(routes=[*Twilio(self._log, self.sid, self.token).routes(), *fcm.routes()])
+        self.service_account = ""
+        self.requests: list[tuple[str, dict, dict]] = []
+        self.webhook_answers: deque[tuple[int, object]] = deque()
 
     @property
     def texts(self) -> list[dict]:
-        return received_texts(self._log)
+        return received(self._log)
+
+    @property
+    def pushes(self) -> list[dict]:
+        return received(self._push_log)
 
     def mails_to(self, customer: str) -> list[EmailMessage]:
         return [mail for mail in self.mails if mail["To"] == f"{customer}@example.com"]
@@ -47,7 +58,10 @@ class Providers:
         self.raw_mails.clear()
         self.mail_faults.clear()
         self.text_faults.clear()
+        self.requests.clear()
+        self.webhook_answers.clear()
         self._log.unlink(missing_ok=True)
+        self._push_log.unlink(missing_ok=True)
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
         if self.mail_faults and self.mail_faults[0].startswith("rcpt "):
@@ -70,9 +84,18 @@ class Providers:
             await asyncio.sleep(self.stall_s)
         return "250 2.0.0 taken"
 
-    async def twilio(self, scope, receive, send) -> None:
-        """Twilio's stand-in, behind the faults."""
+    async def http(self, scope, receive, send) -> None:
+        """Twilio's and FCM's stand-ins behind the faults, and the receiver of webhooks under `/hook`."""
         request = Request(scope, receive)
+        if request.url.path.startswith("/hook"):
+            content = await request.body()
+            self.requests.append((request.method, dict(request.headers), json.loads(content) if content else {}))
+            status, answer = self.webhook_answers.popleft() if self.webhook_answers else (200, {"ok": True})
+            await JSONResponse(answer, status)(scope, receive, send)
+            return
+        if request.url.path == "/token":
+            await self._app(scope, receive, send)
+            return
         fault = self.text_faults.popleft() if request.method == "POST" and self.text_faults else None
         if isinstance(fault, int):
             body = {"code": 20429 if fault == 429 else 20500, "message": "fault", "status": fault}
@@ -81,7 +104,7 @@ class Providers:
             await asyncio.sleep(self.stall_s)
             await Response(status_code=504)(scope, receive, send)
         else:
-            await self._twilio(scope, receive, send)
+            await self._app(scope, receive, send)
 
 
 @asynccontextmanager
@@ -93,8 +116,9 @@ async def running_providers(directory: Path) -> AsyncIterator[Providers]:
     http = await loop.create_server(lambda: None, "127.0.0.1", 0)  # type: ignore[arg-type,return-value] # finds a port
     providers.twilio_port = http.sockets[0].getsockname()[1]
     http.close()
+    providers.service_account = json.dumps(service_account(f"http://127.0.0.1:{providers.twilio_port}/token"))
     config = uvicorn.Config(
-        providers.twilio, "127.0.0.1", providers.twilio_port, log_level="error", interface="asgi3", lifespan="off"
+        providers.http, "127.0.0.1", providers.twilio_port, log_level="error", interface="asgi3", lifespan="off"
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from campaigns.cli.embedded.providers import received_mails, received_texts
+from campaigns.cli.embedded.providers import received, received_mails
 from campaigns.cli.importing import import_file
 from campaigns.cli.stack import Stack
 from campaigns.models.values import Json
@@ -237,13 +237,13 @@ class Demo:
         statistics = await self._statistics()
         problems = [text for one in statistics for text in inconsistencies(one)]
         mails = [str(mail["Message-ID"]) for mail in received_mails(self._stack.directory / "mail")]
-        texts = received_texts(self._stack.directory / "sms" / "messages.jsonl")
+        texts = received(self._stack.directory / "sms" / "messages.jsonl")
         recorded = {channel: _recorded(statistics, channel) for channel in ("email", "sms")}
-        for channel, received in (("email", len(mails)), ("sms", len(texts))):
+        for channel, arrived in (("email", len(mails)), ("sms", len(texts))):
             sent, unknown = recorded[channel]
-            line = f"{channel}: {received} at the receiver; recorded {sent} sent, {unknown} unknown"
+            line = f"{channel}: {arrived} at the receiver; recorded {sent} sent, {unknown} unknown"
             self._console.print(line, highlight=False)
-            if not sent <= received <= sent + unknown:
+            if not sent <= arrived <= sent + unknown:
                 problems.append(line)
         if len(set(mails)) != len(mails):
             problems.append("a mail was received twice")

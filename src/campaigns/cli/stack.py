@@ -18,6 +18,7 @@ from typing import IO, Any
 import httpx2
 import orjson
 
+from campaigns.cli.embedded.providers import service_account
 from campaigns.cli.embedded.temporal import Say, server_command, temporal_binary
 from campaigns.models.database import migrate
 
@@ -176,14 +177,28 @@ class Stack:
         sid = self._given.get("CAMPAIGNS_TWILIO_ACCOUNT_SID", TWILIO_SID)
         embedded_smtp = "CAMPAIGNS_SMTP_URL" not in self._given
         embedded_twilio = not {"CAMPAIGNS_TWILIO_BASE_URL", "CAMPAIGNS_TWILIO_ACCOUNT_SID"} & set(self._given)
-        if embedded_smtp or embedded_twilio:
+        embedded_fcm = not {"CAMPAIGNS_FCM_BASE_URL", "CAMPAIGNS_FCM_CREDENTIALS"} & set(self._given)
+        if embedded_smtp or embedded_twilio or embedded_fcm:
             self._providers = [str(self.directory), str(ports["smtp"]), str(ports["twilio"]), sid, token]
         if embedded_smtp:
             defaults["CAMPAIGNS_SMTP_URL"] = f"smtp://127.0.0.1:{ports['smtp']}?starttls=never"
         if embedded_twilio:
             defaults["CAMPAIGNS_TWILIO_BASE_URL"] = f"http://127.0.0.1:{ports['twilio']}"
+        if embedded_fcm:
+            url = f"http://127.0.0.1:{ports['twilio']}"
+            defaults["CAMPAIGNS_FCM_BASE_URL"] = url
+            defaults["CAMPAIGNS_FCM_CREDENTIALS"] = str(self._service_account(f"{url}/token"))
+        # A webhook may reach what runs on this machine: here the whole world does.
+        defaults["CAMPAIGNS_WEBHOOK_ALLOW_INTERNAL"] = "true"
         defaults |= {"CAMPAIGNS_TWILIO_ACCOUNT_SID": sid, "CAMPAIGNS_TWILIO_FROM": "+12025550100"}
         return {**defaults, **self._given, "CAMPAIGNS_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+
+    def _service_account(self, token_uri: str) -> Path:
+        path = self.directory / "service-account.json"
+        if not path.exists() or orjson.loads(path.read_bytes())["token_uri"] != token_uri:
+            path.touch(mode=0o600)
+            path.write_bytes(orjson.dumps(service_account(token_uri)))
+        return path
 
     def _start_temporal(self) -> None:
         binary = temporal_binary(self._say)

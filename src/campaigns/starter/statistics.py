@@ -74,7 +74,8 @@ def _steps(versions: Sequence[Campaign], outcomes: Sequence[Any], messages: Sequ
         counted = counters.setdefault(step.id, _empty(step.id, step.type))
         counted["branches"] = {name: 0 for name, _, _ in blocks(step)} | counted["branches"]
     for step_id, outcome, reason, number in outcomes:
-        counted = counters[step_id]
+        # A step that code declared once, and no version knows any more, is counted all the same.
+        counted = counters.setdefault(step_id, _empty(step_id, "unknown"))
         counted["entered"] += number
         if outcome == "skipped":
             counted["skipped"][reason] = counted["skipped"].get(reason, 0) + number
@@ -83,7 +84,7 @@ def _steps(versions: Sequence[Campaign], outcomes: Sequence[Any], messages: Sequ
         if outcome == "completed" and reason:
             counted["branches"][reason] = counted["branches"].get(reason, 0) + number
     for step_id, status, number, unsubscribed, converted in messages:
-        sent = counters[step_id]["messages"]
+        sent = counters.setdefault(step_id, _empty(step_id, "unknown"))["messages"]
         if status in ("sent", "unknown"):
             sent[status] += number
         sent["unsubscribed"] += unsubscribed
@@ -129,7 +130,7 @@ def timeline_json(entry: Any, steps: Sequence[Any], messages: Sequence[Any]) -> 
             _append(lines, step.entered_at, step.step_id, "waiting", detail)
         if step.ended_at is not None:
             message = sent.get((step.step_id, step.repetition))
-            detail = _message_detail(message) if message else step.reason or step.detail
+            detail = _message_detail(message) if message else _step_detail(step)
             _append(lines, step.ended_at, step.step_id, step.outcome, detail)
     if entry.ended_at:
         _append(lines, entry.ended_at, None, entry.status, entry.ended_by)
@@ -140,6 +141,12 @@ def _append(lines: list[Json], at: datetime, step: str | None, outcome: str, det
     # A workflow's clock stands still while it works, so it may lag some milliseconds behind its activities'.
     shown = max(at, lines[-1]["at"]) if lines else at
     lines.append({"at": shown, "step": step, "outcome": outcome, "detail": detail})
+
+
+def _step_detail(step: Any) -> str | None:
+    """Why, or which way; and what else there is to say."""
+    more = step.detail if step.detail != step.outcome else None
+    return ", ".join(filter(None, (step.reason, more))) or None
 
 
 def _message_detail(message: Any) -> str:

@@ -1,6 +1,6 @@
-"""Stand-ins of the providers: a mail sink, and Twilio's Messages resource. They speak the real protocols.
+"""Stand-ins of the providers: a mail sink, Twilio's Messages resource, FCM's. They speak the real protocols.
 
-Run as `python -m campaigns.cli.embedded.providers DIRECTORY SMTP_PORT TWILIO_PORT ACCOUNT_SID AUTH_TOKEN`.
+Run as `python -m campaigns.cli.embedded.providers DIRECTORY SMTP_PORT HTTP_PORT ACCOUNT_SID AUTH_TOKEN`.
 """
 
 import asyncio
@@ -19,12 +19,15 @@ from uuid import uuid4
 import orjson
 import uvicorn
 from aiosmtpd.smtp import SMTP, Envelope, Session
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-E164 = re.compile(r"\+[1-9]\d{6,14}")
+E164 = re.compile(r"(whatsapp:)?\+[1-9]\d{6,14}")
+PROJECT = "campaigns-dev"
 
 
 class MailSink:
@@ -58,10 +61,10 @@ class Twilio:
         self._credentials = base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()
         log.parent.mkdir(parents=True, exist_ok=True)
 
-    def app(self) -> Starlette:
-        """The HTTP application."""
+    def routes(self) -> list[Route]:
+        """Its part of the HTTP application."""
         path = f"/2010-04-01/Accounts/{self._sid}/Messages.json"
-        return Starlette(routes=[Route(path, self.create, methods=["POST"]), Route(path, self.list, methods=["GET"])])
+        return [Route(path, self.create, methods=["POST"]), Route(path, self.list, methods=["GET"])]
 
     async def create(self, request: Request) -> JSONResponse:
         """Takes a message, or refuses it as Twilio does."""
@@ -86,7 +89,7 @@ class Twilio:
         if refused := self._unauthorized(request):
             return refused
         to = request.query_params.get("To")
-        listed = [one for one in received_texts(self._log) if to is None or one["to"] == to]
+        listed = [one for one in received(self._log) if to is None or one["to"] == to]
         return JSONResponse({"messages": listed, "page": 0, "page_size": len(listed), "next_page_uri": None})
 
     def _unauthorized(self, request: Request) -> JSONResponse | None:
@@ -95,24 +98,80 @@ class Twilio:
         return _error(401, 20003, "Authenticate")
 
 
+class Fcm:
+    """FCM's HTTP v1, and the OAuth 2.0 token endpoint in front of it. A token `unregistered…` is no device's."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._token = uuid4().hex
+        log.parent.mkdir(parents=True, exist_ok=True)
+
+    def routes(self) -> list[Route]:
+        """Its part of the HTTP application."""
+        return [
+            Route("/token", self.token, methods=["POST"]),
+            Route("/v1/projects/{project}/messages:send", self.send, methods=["POST"]),
+        ]
+
+    async def token(self, request: Request) -> JSONResponse:
+        """An access token for a signed assertion (RFC 7523)."""
+        form = parse_qs((await request.body()).decode())
+        if form.get("grant_type") != ["urn:ietf:params:oauth:grant-type:jwt-bearer"] or not form.get("assertion"):
+            return JSONResponse({"error": "invalid_grant"}, 400)
+        return JSONResponse({"access_token": self._token, "expires_in": 3600, "token_type": "Bearer"})
+
+    async def send(self, request: Request) -> JSONResponse:
+        """Takes a message, or refuses it as FCM does."""
+        if request.headers.get("authorization") != f"Bearer {self._token}":
+            return _google_error(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR")
+        message = orjson.loads(await request.body())["message"]
+        if not message.get("token"):
+            return _google_error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")
+        if message["token"].startswith("unregistered"):
+            return _google_error(404, "NOT_FOUND", "UNREGISTERED")
+        with self._log.open("ab") as log:
+            log.write(orjson.dumps(message) + b"\n")
+        return JSONResponse({"name": f"projects/{request.path_params['project']}/messages/{uuid4().hex}"})
+
+
+def _google_error(status: int, name: str, code: str) -> JSONResponse:
+    details = [{"@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code}]
+    return JSONResponse({"error": {"code": status, "message": code, "status": name, "details": details}}, status)
+
+
+def service_account(token_uri: str) -> dict[str, str]:
+    """The key of a service account that is nobody's but this stand-in's."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {
+        "type": "service_account",
+        "project_id": PROJECT,
+        "private_key_id": uuid4().hex,
+        "private_key": pem.decode(),
+        "client_email": f"campaigns@{PROJECT}.iam.gserviceaccount.com",
+        "token_uri": token_uri,
+    }
+
+
 def _error(status: int, code: int, message: str) -> JSONResponse:
     more = f"https://www.twilio.com/docs/errors/{code}"
     return JSONResponse({"code": code, "message": message, "more_info": more, "status": status}, status)
 
 
-def received_texts(log: Path) -> list[dict[str, Any]]:
-    """Every text message that was taken, in order."""
+def received(log: Path) -> list[dict[str, Any]]:
+    """Every message that was taken, in order."""
     if not log.exists():
         return []
     return [orjson.loads(line) for line in log.read_bytes().splitlines() if line]
 
 
-async def _serve(directory: Path, smtp_port: int, twilio_port: int, account_sid: str, auth_token: str) -> None:
+async def _serve(directory: Path, smtp_port: int, http_port: int, account_sid: str, auth_token: str) -> None:
     sink = MailSink(directory / "mail")
     loop = asyncio.get_running_loop()
     await loop.create_server(lambda: SMTP(sink, hostname="localhost", enable_SMTPUTF8=True), "127.0.0.1", smtp_port)
     twilio = Twilio(directory / "sms" / "messages.jsonl", account_sid, auth_token)
-    config = uvicorn.Config(twilio.app(), "127.0.0.1", twilio_port, log_level="warning")
+    app = Starlette(routes=[*twilio.routes(), *Fcm(directory / "push" / "messages.jsonl").routes()])
+    config = uvicorn.Config(app, "127.0.0.1", http_port, log_level="warning")
     await uvicorn.Server(config).serve()
 
 
