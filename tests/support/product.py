@@ -116,7 +116,7 @@ class Product:
             fcm_credentials=providers.service_account,
             fcm_base_url=f"http://127.0.0.1:{providers.twilio_port}",
             webhook_allow_internal=True,
-            journeys=Path(__file__).parents[1] / "journeys",
+            journeys=Path(__file__).parent / "journeys",
             secret_key=SECRET_KEY,
             write_key=WRITE_KEY,
             api_key=API_KEY,

@@ -14,10 +14,10 @@ from temporalio.worker import Worker
 from campaigns.activities.contract import EndTask, EntryRef, SendResult, StepReport, StepTask
 from campaigns.models.campaign import parse_campaign
 from campaigns.models.outline import outline
+from campaigns.testing.time_skipping import time_skipping_server
 from campaigns.workflows import search_attributes
 from campaigns.workflows.contract import EntryInput, EventSignal, ExitSignal
 from campaigns.workflows.declared import DeclaredJourney
-from tests.support.time_skipping import test_server
 
 MAIL = {"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}
 
@@ -74,7 +74,7 @@ class Story:
 async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     """One server a test, for two tests on one disturb each other's time."""
     async with await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=str(test_server()),
+        test_server_existing_path=str(time_skipping_server()),
         test_server_startup_timeout=timedelta(seconds=60),
         data_converter=pydantic_data_converter,
     ) as environment:

@@ -202,7 +202,8 @@ class DeliveryActivities:
             "steps": answers,
             "unsubscribe_url": unsubscribe_url or "",
         }
-        return compose(step, template, variables, message_id, to, unsubscribe_url)
+        made = compose(step, template, variables, message_id, to, unsubscribe_url)
+        return made if isinstance(made, Unsendable) else replace(made, step=step.id)
 
     async def _attempt(self, task: StepTask, ready: _Ready) -> SendResult:
         claimed = await self._claim(task, ready)

@@ -54,6 +54,16 @@ def check_text(source: str) -> None:
         raise RenderingError(str(error)) from None
 
 
+def variables_of(source: str) -> set[tuple[str, str]]:
+    """The variables that the text takes from outside: the first two parts of each path. Empty where it is no Liquid."""
+    try:
+        found = _parsed(source, False).analyze().globals
+    except (LiquidError, RecursionError, ValueError, TypeError):
+        return set()
+    paths = [variable.segments for uses in found.values() for variable in uses]
+    return {(str(path[0]), str(path[1]) if len(path) > 1 else "") for path in paths}
+
+
 def render(source: str, variables: Mapping[str, Any], *, html: bool = False) -> str:
     """The text with the variables put in, values escaped in HTML; what is missing is empty.
 

@@ -15,7 +15,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from campaigns.models.problems import Invalid, field_errors
+from campaigns.models.problems import field_errors
 from campaigns.models.settings import Settings
 
 app = typer.Typer(help="Durable customer journeys on Temporal.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -110,21 +110,50 @@ def migrate() -> None:
 
 @app.command()
 def check(file: File) -> None:
-    """Validates a campaign definition without a server, and prints each error with its place."""
-    import orjson
+    """Validates a campaign, in JSON or Python, without a server: each error with its place, and warnings."""
+    from campaigns.cli.journeys import read_campaigns
+    from campaigns.starter.checking import warnings
 
-    from campaigns.starter.checking import checked_definition
-    from campaigns.workflows.registry import Journeys
+    for definition in read_campaigns(file).definitions:
+        for warning in warnings(definition):
+            print(f"{file}: warning: {warning}", file=sys.stderr)
+        console.print(f"{file}: {definition.key} is valid, {len(definition.all_steps)} steps")
 
-    try:
-        definition = checked_definition(orjson.loads(file.read_bytes()), Journeys())
-    except orjson.JSONDecodeError as error:
-        raise SystemExit(f"{file}: is not JSON: {error}") from None
-    except Invalid as error:
-        for one in error.errors:
-            print(f"{file}: {one.field}: {one.detail}", file=sys.stderr)
-        raise SystemExit(1) from None
-    console.print(f"{file}: {definition.key} is valid, {len(definition.all_steps)} steps")
+
+@app.command()
+def draw(file: File, output: Annotated[Path | None, typer.Option("--output", "-o")] = None) -> None:
+    """Draws a campaign's journey, in JSON or Python, as SVG: to the output, or beside the file."""
+    from campaigns.cli.journeys import read_campaigns
+    from campaigns.starter.drawing import draw as draw_boxes
+    from campaigns.starter.storyboard import storyboard
+
+    read = read_campaigns(file)
+    for definition in read.definitions:
+        path = output or file.with_name(f"{definition.key}.svg")
+        path.write_text(draw_boxes(storyboard(definition, read.journeys), definition.name))
+        console.print(f"{path}: {definition.name}")
+
+
+@app.command()
+def simulate(
+    file: File,
+    customer: Annotated[str, typer.Option(help="Attributes of the customer, in JSON.")] = "{}",
+    trigger: Annotated[str, typer.Option(help="Properties of the trigger, in JSON.")] = "{}",
+    at: Annotated[str | None, typer.Option(help="When the customer enters; now by default.")] = None,
+    events: Annotated[Path | None, typer.Option(exists=True, help='JSON Lines: {"event", "properties", "at"}')] = None,
+    templates: Annotated[Path | None, typer.Option(exists=True, help="JSON: templates by key.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Prints the answer of the API.")] = False,
+) -> None:
+    """Shows the path and the messages that a customer would get, without a server, without sending."""
+    from campaigns.cli.journeys import print_simulation, simulate_file
+
+    answer = simulate_file(file, customer, trigger, at, events, templates)
+    if as_json:
+        import orjson
+
+        print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print_simulation(answer, console)
 
 
 @app.command()

@@ -102,6 +102,7 @@ async def _write(
                 await _put_customer(connection, message, now)
         else:
             await customers.create_missing(connection, {message.user_id for message in parsed}, now)
+            await events.remember_names(connection, [message.event_name for message in parsed], now)
             await events.add_history(connection, [{**message.row(now), "answer": _ANSWER} for message in parsed])
     return len(parsed), len(batch) - len(parsed)
 

@@ -288,13 +288,14 @@ def mentioned_segments(campaign: Campaign) -> Iterator[tuple[str, str]]:
     if isinstance(campaign.trigger, SegmentTrigger):
         for index, key in enumerate(campaign.trigger.segments):
             yield place_text(("trigger", "segments", index)), key
-    for place, condition in _placed_conditions(campaign):
+    for place, condition in placed_conditions(campaign):
         for part in walk_condition(condition):
             if (segment := getattr(part, "segment", None)) is not None:
                 yield place_text(place), segment
 
 
-def _placed_conditions(campaign: Campaign) -> Iterator[tuple[tuple[str | int, ...], Condition]]:
+def placed_conditions(campaign: Campaign) -> Iterator[tuple[tuple[str | int, ...], Condition]]:
+    """Every condition of the definition, with its place."""
     if isinstance(campaign.trigger, EventTrigger) and campaign.trigger.where is not None:
         yield ("trigger", "where"), campaign.trigger.where
     if campaign.goal and campaign.goal.where is not None:

@@ -138,6 +138,14 @@ class Event(Table):
     __table_args__ = (Index(None, "customer_id", "name", "timestamp"),)
 
 
+class EventName(Table):
+    """A name that an event has come in under."""
+
+    __tablename__ = "event_name"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    first_at: Mapped[datetime]
+
+
 class Template(Table):
     """Reusable message content."""
 

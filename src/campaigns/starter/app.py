@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI
 from campaigns.models.database import open_database
 from campaigns.models.settings import Settings
 from campaigns.starter.http import describe_bodies, fit_address, ingestion_key, install_problem_handlers, management_key
-from campaigns.starter.routes import campaigns, customers, entries, ingestion, segments, system, templates
+from campaigns.starter.routes import campaigns, customers, entries, ingestion, journeys, segments, system, templates
 from campaigns.starter.services import Services, make_services
 from campaigns.workflows import search_attributes
 from campaigns.workflows.client import EntryClient, connect
@@ -37,7 +37,7 @@ def make_app(parts: Services) -> FastAPI:
     install_problem_handlers(app)
     app.include_router(system.router)
     app.include_router(ingestion.router, dependencies=[Depends(ingestion_key(parts.settings))])
-    for module in (customers, segments, campaigns, entries, templates):
+    for module in (customers, segments, journeys, campaigns, entries, templates):
         app.include_router(module.router, dependencies=[Depends(management_key(parts.settings)), Depends(fit_address)])
     describe_bodies(app)
     return app

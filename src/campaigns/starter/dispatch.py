@@ -110,7 +110,7 @@ class Dispatcher:
         return EntryInput(entry.id, *key, entry.customer_id, trigger=trigger, workflow=definition.workflow)
 
     async def _signal(self, row: DispatchRow) -> bool:
-        signal = Signal(row.kind, row.id, _argument(row))
+        signal = Signal(row.kind, row.id, signal_argument(row))
         if await self._client.signal(row.entry_id, signal):
             return True
         async with self._database.read() as connection:
@@ -196,7 +196,8 @@ class Dispatcher:
         return len(rows)
 
 
-def _argument(row: DispatchRow) -> Any:
+def signal_argument(row: DispatchRow) -> Any:
+    """What the signal says."""
     match row.kind:
         case "event":
             return EventSignal(**{**row.payload, "at": datetime.fromisoformat(row.payload["at"])})

@@ -21,6 +21,9 @@ from campaigns.models.values import Json, iso, parse_duration, utc_now
 from campaigns.starter.admit import Person, admit, exit_row
 from campaigns.starter.tracking import TrackingMessage
 
+EVENT_NAMES = 10_000
+"""So many names of events a starter keeps in mind; others are looked up each time."""
+
 
 @dataclass
 class _Outcome:
@@ -47,6 +50,7 @@ class Intake:
         self._definitions = definitions
         self._signing = signing
         self._dispatcher = dispatcher
+        self._heard_of: set[str] = set()
 
     async def take(self, message: TrackingMessage) -> Json:
         """Takes in one message of the tracking API; the answer, which a double gets again. Durable when it returns."""
@@ -55,6 +59,8 @@ class Intake:
             received = person.now if person else utc_now()
             if not await events.add(connection, message.row(received)):
                 return await events.answer(connection, message.message_id) or {}
+            if message.event_name is not None and message.event_name not in self._heard_of:
+                await events.remember_names(connection, [message.event_name], received)
             outcome = _Outcome()
             if person and message.type == "identify":
                 outcome.owed += await self._merge(connection, person, message.traits)
@@ -67,6 +73,8 @@ class Intake:
                 "signalled": outcome.signalled,
             }
             await events.set_answer(connection, message.message_id, answer)
+        if message.event_name is not None and len(self._heard_of) < EVENT_NAMES:
+            self._heard_of.add(message.event_name)
         self._dispatcher.dispatch(outcome.owed)
         return answer
 

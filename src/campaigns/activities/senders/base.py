@@ -20,6 +20,8 @@ class Outgoing:
     method: str = ""
     unsubscribe_url: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    step: str = ""
+    """The step that it is the message of."""
 
 
 @dataclass(frozen=True)

@@ -64,3 +64,10 @@ async def entry_to_start(connection: Connection, entry_id: str) -> Any:
     """The entry's campaign, version, customer, status and trigger, to start its workflow from."""
     statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.trigger)
     return (await connection.execute(statement.where(Entry.id == entry_id))).one_or_none()
+
+
+async def of_entry(connection: Connection, entry_id: str) -> list[DispatchRow]:
+    """What is owed to one entry, in the order in which it was decided."""
+    statement = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload, Dispatch.attempts)
+    statement = statement.where(Dispatch.entry_id == entry_id).order_by(Dispatch.due_at)
+    return [DispatchRow(*row) for row in await connection.execute(statement)]

@@ -1,6 +1,7 @@
 """The messages of the tracking API."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
@@ -8,7 +9,7 @@ from sqlalchemy import select, update
 from campaigns.models.conditions import PastEvent
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
-from campaigns.models.tables import Event
+from campaigns.models.tables import Event, EventName
 from campaigns.models.values import Json
 
 HISTORY_LIMIT = 10_000
@@ -18,6 +19,21 @@ async def add(connection: Connection, row: dict[str, Any]) -> bool:
     """Whether the message is new by its id; one that is known is left as it is."""
     result = await connection.execute(insert(connection, Event).values(row).on_conflict_do_nothing())
     return bool(result.rowcount)
+
+
+async def remember_names(connection: Connection, names: Iterable[str | None], now: datetime) -> None:
+    """Keeps the names under which events come in."""
+    rows = [{"name": name, "first_at": now} for name in sorted({name for name in names if name})]
+    if not rows:
+        return
+    await connection.execute(insert(connection, EventName).values(rows).on_conflict_do_nothing())
+
+
+async def unheard(connection: Connection, names: Iterable[str]) -> set[str]:
+    """Those of the names under which no event has ever come in."""
+    wanted = set(names)
+    known = await connection.execute(select(EventName.name).where(EventName.name.in_(wanted)))
+    return wanted - set(known.scalars())
 
 
 async def add_history(connection: Connection, rows: list[dict[str, Any]]) -> int:

@@ -186,7 +186,7 @@ async def of_entry(connection: Connection, entry_id: str) -> Sequence[Any]:
     """The entry's messages: step, status, channel, provider's id, error, attempts."""
     statement = select(
         Message.step_id, Message.repetition, Message.status, Message.channel, Message.provider_id, Message.error,
-        Message.attempt, Message.settled_at,
+        Message.attempt, Message.settled_at, Message.id,
     ).where(Message.entry_id == entry_id)  # fmt: skip
     return (await connection.execute(statement)).all()
 

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from campaigns.cli.embedded.temporal import cache_directory
 
 VERSION = "1.38.0"
@@ -22,8 +20,12 @@ asyncio.run(main())
 """
 
 
-def test_server() -> Path:
-    """The server's command; skips the test where it cannot be had."""
+class Unavailable(Exception):
+    """The server cannot be had on this machine."""
+
+
+def time_skipping_server() -> Path:
+    """The server's command, which is got once. Raises Unavailable."""
     directory = cache_directory() / f"time-skipping-{VERSION}"
     wrapper = directory / "server"
     if wrapper.exists():
@@ -35,15 +37,12 @@ def test_server() -> Path:
              "dependency:copy-dependencies", f"-DoutputDirectory={directory / 'lib'}"],
             check=True,
         )  # fmt: skip
-        java = f'exec java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "{directory}/lib/*" io.temporal.testserver.TestServer "$@"'
+        java = f'"{_needed("java")}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "{directory}/lib/*"'
         unfinished = wrapper.with_suffix(".part")
-        unfinished.write_text(f"#!/bin/sh\n{java}\n")
+        unfinished.write_text(f'#!/bin/sh\nexec {java} io.temporal.testserver.TestServer "$@"\n')
         unfinished.chmod(0o755)
         unfinished.rename(wrapper)
     return wrapper
-
-
-test_server.__test__ = False  # type: ignore[attr-defined] # not a test, whatever its name
 
 
 def _downloaded(directory: Path) -> bool:
@@ -61,5 +60,5 @@ def _downloaded(directory: Path) -> bool:
 def _needed(command: str) -> str:
     found = shutil.which(command)
     if found is None:
-        pytest.skip(f"the time-skipping server needs a download, or {command}")
+        raise Unavailable(f"the time-skipping server needs a download, or {command}")
     return found
