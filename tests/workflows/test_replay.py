@@ -16,12 +16,13 @@ from campaigns.workflows.registry import load_journeys
 from tests.histories.record import STORIES
 from tests.support.product import SECRET_KEY
 
+JOURNEYS = Path(__file__).parents[1] / "support" / "journeys"
 HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 
 
 def replayer() -> Replayer:
     return Replayer(
-        workflows=workflows(load_journeys(), Signing(SECRET_KEY)),
+        workflows=workflows(load_journeys(JOURNEYS), Signing(SECRET_KEY)),
         data_converter=pydantic_data_converter,
         workflow_runner=workflow_runner(),
     )

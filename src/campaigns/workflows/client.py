@@ -1,5 +1,6 @@
 """The Temporal client, and the one way in which entries are started and signalled."""
 
+import asyncio
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from campaigns.workflows import search_attributes
 from campaigns.workflows.contract import EntryInput
 
 TASK_QUEUE = "campaigns"
+CLOSING_PAUSES_S = (0.02, 0.05, 0.1, 0.3, 1.0)
 DECLARED = "Entry"
 """The workflow type of entries whose steps are data; a journey in code has its class's name."""
 
@@ -82,13 +84,19 @@ class EntryClient:
             identity=self.client.identity,
             request_id=str(uuid.uuid5(uuid.NAMESPACE_OID, signal.request_id)),
         )
-        try:
-            await self.client.workflow_service.signal_workflow_execution(request)
-        except RPCError as error:
-            if error.status == RPCStatusCode.NOT_FOUND:
-                return False
-            raise
-        return True
+        for pause_s in (*CLOSING_PAUSES_S, None):
+            try:
+                await self.client.workflow_service.signal_workflow_execution(request)
+            except RPCError as error:
+                if error.status == RPCStatusCode.NOT_FOUND:
+                    return False
+                if pause_s is None or "closing" not in error.message:
+                    raise
+                # It ends, or continues as new: in a moment it is known which.
+                await asyncio.sleep(pause_s)
+            else:
+                return True
+        raise AssertionError("the last try returns or raises")
 
     async def delete(self, entry_id: str) -> None:
         """Ends the execution if it runs, and deletes it with its history, that of its earlier runs too."""

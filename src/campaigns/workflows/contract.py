@@ -54,6 +54,8 @@ class Carried:
     seen: list[str]
     reports: list[StepReport]
     went_on: bool
+    skipped: bool = False
+    """A skip has come for the step at which it rests."""
 
 
 @dataclass(frozen=True)

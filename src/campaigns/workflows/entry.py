@@ -67,7 +67,6 @@ class EntryWorkflow:
     def __init__(self, entry: EntryInput) -> None:
         self._entry = entry
         self._exit: EndedBy | None = None
-        self._skipped = False
         self._held = False
         self._rescheduled = False
         self._busy = False
@@ -81,6 +80,7 @@ class EntryWorkflow:
         self._past = deque(carried.passed)
         self._rest = carried.rest
         self._went_on = carried.went_on
+        self._skipped = carried.skipped
 
     @workflow.signal(name="event", description="An event of the customer's that this entry listens for.")
     def on_event(self, event: EventSignal) -> None:
@@ -206,9 +206,10 @@ class EntryWorkflow:
             raise EntryEnded(self._exit)
         if self.runtime.is_long():
             self._continue_as_new(self._rest)
-        self._skipped = False
         if self._rest and self._rest.step == step:
+            # A skip that came between the two runs is meant for this step.
             return self._rest.entered_at
+        self._skipped = False
         return self.runtime.now()
 
     def _continue_as_new(self, rest: Rest | None) -> None:
@@ -220,6 +221,7 @@ class EntryWorkflow:
             seen=list(self._seen)[-SEEN_EVENTS:],
             reports=self._reports,
             went_on=self._went_on,
+            skipped=self._skipped and rest is not None,
         )
         self.runtime.continue_as_new(replace(self._entry, carried=carried))
 
