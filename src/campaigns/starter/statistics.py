@@ -42,20 +42,31 @@ def explain(outcome: str, winner: str | None, retry_at: datetime | None) -> str:
     return f"{text} It could be entered again from {iso(retry_at)} on." if retry_at else text
 
 
-async def campaign_statistics(connection: Connection, versions: Sequence[Campaign]) -> Json:
-    """The statistics of the API, over all versions, the newest first; one snapshot makes them add up.
+async def campaign_statistics(connection: Connection, versions: Sequence[Campaign], version: int | None = None) -> Json:
+    """The statistics of the API, over all versions, the newest first, or of one; one snapshot makes them add up.
 
-    A step that only an older version has stands behind those of the newer ones.
+    A step that only an older version has stands behind those of the newer ones. Decisions and holdout are the
+    campaign's, whatever its version.
     """
     key = versions[0].key
-    entries, converted = _entries(await statistics.entries(connection, key))
+    by_version = await statistics.entries(connection, key)
+    entries = _entries([row for row in by_version if version in (None, row[0])])
     customers, held_out_converted = await statistics.holdout(connection, key)
     return {
         "campaign": key,
-        "entries": {"entered": sum(entries.values()), **entries, "converted": converted},
+        "version": version,
+        "entries": entries,
+        "versions": [
+            {"version": one, "entries": _entries([row for row in by_version if row[0] == one])}
+            for one in sorted({row[0] for row in by_version})
+        ],
         "holdout": {"customers": customers, "converted": held_out_converted},
         "decisions": dict.fromkeys(EXPLANATIONS, 0) | dict(await _decisions(connection, key)),
-        "steps": _steps(versions, await statistics.steps(connection, key), await statistics.messages(connection, key)),
+        "steps": _steps(
+            versions,
+            await statistics.steps(connection, key, version),
+            await statistics.messages(connection, key, version),
+        ),
     }
 
 
@@ -63,9 +74,13 @@ async def _decisions(connection: Connection, key: str) -> list[tuple[str, int]]:
     return [(outcome, number) for outcome, number in await statistics.decisions(connection, key)]
 
 
-def _entries(rows: Sequence[Any]) -> tuple[dict[str, int], int]:
-    counted = {status: number for status, number, _ in rows}
-    return {status: counted.get(status, 0) for status in STATUSES}, sum(converted for _, _, converted in rows)
+def _entries(rows: Sequence[Any]) -> dict[str, int]:
+    counted = dict.fromkeys(("entered", *STATUSES, "converted"), 0)
+    for _, status, number, converted in rows:
+        counted["entered"] += number
+        counted[status] += number
+        counted["converted"] += converted
+    return counted
 
 
 def _steps(versions: Sequence[Campaign], outcomes: Sequence[Any], messages: Sequence[Any]) -> list[Json]:

@@ -15,7 +15,7 @@ from temporalio import workflow
 
 from campaigns.models.campaign import Campaign, parse_campaign, step_errors
 from campaigns.models.outline import OutlineStep, outline_step
-from campaigns.models.problems import Invalid, field_errors
+from campaigns.models.problems import FieldError, Invalid, field_errors
 from campaigns.models.signing import Signing
 from campaigns.models.steps import OTHERWISE, TIMEOUT, Category, Step, Weekday
 from campaigns.models.values import Json, iso
@@ -33,7 +33,12 @@ def iso_duration(duration: timedelta) -> str:
     sign = "-" if duration < timedelta(0) else ""
     whole = abs(duration)
     seconds = whole.total_seconds() - whole.days * 86_400
-    return f"{sign}P{whole.days}D" + (f"T{seconds:.6f}".rstrip("0").rstrip(".") + "S" if seconds else "")
+    time = f"T{seconds:.6f}".rstrip("0").rstrip(".") + "S" if seconds else ""
+    return f"{sign}P" + (f"{whole.days}D" if whole.days or not time else "") + time
+
+
+def _said(error: FieldError) -> str:
+    return f"{error.field}: {error.detail}"
 
 
 @dataclass(frozen=True)
@@ -173,20 +178,20 @@ class Declared:
 
     def __init__(self, kind: str, /, **fields: Any) -> None:
         self._fields = {"type": kind, **{name: value for name, value in fields.items() if value is not None}}
-        self._owner: str | None = None
+        self._place: str | None = None
         self.model: Step
         self.outline: OutlineStep
 
-    def __set_name__(self, owner: type, name: str) -> None:
-        place = f"{owner.__name__}.{name}"
-        if self._owner is not None:
-            raise TypeError(f"{place}: is {self._owner} already; each step is declared once")
-        self._owner = place
+    def declare(self, place: str, name: str) -> None:
+        """Becomes the step of that attribute. Raises TypeError that names the place."""
+        if self._place not in (None, place):
+            raise TypeError(f"{place}: is {self._place} already; each step is declared once")
+        self._place = place
         raw = {"id": name.replace("_", "-"), **self._fields}
         try:
             self.model = _STEP.validate_python(raw)
         except ValidationError as error:
-            raise TypeError("; ".join(f"{place}: {one}" for one in field_errors(error, raw))) from None
+            raise TypeError("; ".join(f"{place}: {_said(one)}" for one in field_errors(error, raw))) from None
         self.outline = outline_step(self.model)
 
     @property
@@ -410,10 +415,11 @@ class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
             for name, value in vars(base).items():
                 if not isinstance(value, Declared):
                     continue
+                value.declare(f"{base.__name__}.{name}", name)
                 if steps.setdefault(value.id, value) is not value:
                     raise TypeError(f"{cls.__name__}.{name}: the id {value.id!r} is used twice")
         if errors := list(step_errors([step.model for step in steps.values()])):
-            raise TypeError("; ".join(f"{cls.__name__}: {error}" for error in errors))
+            raise TypeError("; ".join(f"{cls.__name__}: {_said(error)}" for error in errors))
         cls.steps = steps
 
     async def story(self, trigger: T) -> None:
@@ -585,7 +591,7 @@ def campaign(
         try:
             cls.definition = parse_campaign({name: value for name, value in raw.items() if value is not None})
         except Invalid as error:
-            raise TypeError("; ".join(f"{cls.__name__}: {one}" for one in error.errors)) from None
+            raise TypeError("; ".join(f"{cls.__name__}: {_said(one)}" for one in error.errors)) from None
         cls.trigger_type = trigger.properties
         return _as_workflow(cls)
 

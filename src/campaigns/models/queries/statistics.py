@@ -12,9 +12,10 @@ Rows = Sequence[Any]
 
 
 async def entries(connection: Connection, campaign: str) -> Rows:
-    """Status, number, number converted."""
-    statement = select(Entry.status, func.count(), func.count(Entry.converted_at))
-    return (await connection.execute(statement.where(Entry.campaign_key == campaign).group_by(Entry.status))).all()
+    """Version, status, number, number converted."""
+    statement = select(Entry.version, Entry.status, func.count(), func.count(Entry.converted_at))
+    statement = statement.where(Entry.campaign_key == campaign)
+    return (await connection.execute(statement.group_by(Entry.version, Entry.status))).all()
 
 
 async def decisions(connection: Connection, campaign: str) -> Rows:
@@ -23,21 +24,25 @@ async def decisions(connection: Connection, campaign: str) -> Rows:
     return (await connection.execute(statement.group_by(Decision.outcome))).all()
 
 
-async def steps(connection: Connection, campaign: str) -> Rows:
-    """Step, outcome, reason, number."""
+async def steps(connection: Connection, campaign: str, version: int | None) -> Rows:
+    """Step, outcome, reason, number; of one version, or of all."""
     statement = select(StepOutcome.step_id, StepOutcome.outcome, StepOutcome.reason, func.count())
     statement = statement.where(StepOutcome.campaign_key == campaign)
+    if version is not None:
+        statement = statement.where(StepOutcome.version == version)
     return (
         await connection.execute(statement.group_by(StepOutcome.step_id, StepOutcome.outcome, StepOutcome.reason))
     ).all()
 
 
-async def messages(connection: Connection, campaign: str) -> Rows:
-    """Step, status, number, unsubscribed by it, converted by it."""
+async def messages(connection: Connection, campaign: str, version: int | None) -> Rows:
+    """Step, status, number, unsubscribed by it, converted by it; of one version, or of all."""
     statement = select(
         Message.step_id, Message.status, func.count(), func.count(Message.unsubscribed_at),
         func.count(Message.converted_at),
     ).where(Message.campaign_key == campaign)  # fmt: skip
+    if version is not None:
+        statement = statement.join(Entry, Entry.id == Message.entry_id).where(Entry.version == version)
     return (await connection.execute(statement.group_by(Message.step_id, Message.status))).all()
 
 

@@ -112,15 +112,17 @@ async def move_campaign(key: CampaignKey, move: str, parts: Parts, response: Res
 
 
 @router.get("/{key}/statistics")
-async def get_statistics(key: CampaignKey, parts: Parts) -> Json:
-    """What happened, counted in one snapshot."""
+async def get_statistics(key: CampaignKey, parts: Parts, version: int | None = None) -> Json:
+    """What happened, counted in one snapshot: over all versions, or of one."""
     async with parts.database.read() as connection:
         row = await _row(connection, key)
+        if version is not None and not 1 <= version <= row.version:
+            raise Invalid([FieldError("version", f"must be one of 1 to {row.version}")])
         versions = [
-            await parts.definitions.get(connection, key, version, frozen=row.status != "draft")
-            for version in range(row.version, 0, -1)
+            await parts.definitions.get(connection, key, number, frozen=row.status != "draft")
+            for number in (range(row.version, 0, -1) if version is None else [version])
         ]
-        return await campaign_statistics(connection, versions)
+        return await campaign_statistics(connection, versions, version)
 
 
 @router.get("/{key}/entries")
