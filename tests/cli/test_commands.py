@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -97,3 +98,54 @@ def test_one_directory_has_one_stack(tmp_path: Path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(SystemExit, match="another process already runs"):
             Stack(tmp_path, print, {}).start()
+
+
+JOURNEY = """
+from pydantic import BaseModel
+from campaigns.journeys import *
+
+class Bought(BaseModel):
+    total: float
+
+@campaign(trigger=on_event("Bought", Bought))
+class Thanks(Journey[Bought]):
+    pause = delay(hours(1))
+    thanks = sms("Thanks for {{ event.total }}, {{ custmer.name }}")
+
+    async def story(self, trigger):
+        await self.delay(self.pause)
+        await self.send(self.thanks)
+"""
+
+
+def test_a_journey_in_python_is_checked_drawn_and_simulated(tmp_path: Path):
+    file, events = tmp_path / "thanks.py", tmp_path / "events.jsonl"
+    file.write_text(JOURNEY)
+    done = campaigns("check", file)
+    assert (done.returncode, "thanks is valid, 2 steps" in done.stdout) == (0, True), done.stderr
+    assert "warning: thanks: body: there is no variable 'custmer'" in done.stderr
+    done = campaigns("draw", file)
+    assert "thanks</tspan>" in (tmp_path / "thanks.svg").read_text(), done.stderr
+    ann = '{"phone": "+12025550123"}'
+    options = ("--customer", ann, "--trigger", '{"total": 5}', "--at", "2027-01-01T00:00:00Z")
+    done = campaigns("simulate", file, *options)
+    assert re.search(r"2027-01-01T01:00:00Z\s+thanks\s+sms\s+sent\s+Thanks for 5", done.stdout), done.stderr
+    events.write_text('{"event": "X", "at": "2027-01-01T00:30:00Z"}\n')
+    answer = json.loads(campaigns("simulate", file, *options, "--events", events, "--json").stdout)
+    assert answer["ended"] == {"at": "2027-01-01T01:00:00Z", "how": "completed", "status": "completed"}
+    assert "trigger: is not what Thanks expects: total" in campaigns("simulate", file, "--customer", ann).stderr
+    assert "--customer: is not JSON" in campaigns("simulate", file, "--customer", "{").stderr
+    file.write_text(JOURNEY.replace("hours(1)", "5"))
+    assert "thanks.py: TypeError: 5 is no timedelta" in campaigns("check", file).stderr
+    file.write_text("x = 1\n")
+    assert "holds no journey" in campaigns("check", file).stderr
+
+
+def test_warnings_of_a_campaign_in_json(tmp_path: Path):
+    file = tmp_path / "campaign.json"
+    file.write_text(json.dumps({**CAMPAIGN, "steps": [{"type": "exit"}, {"type": "sms", "body": "x"}]}))
+    done = campaigns("check", file)
+    assert done.returncode == 0
+    assert f"{file}: warning: steps[1]: is never reached" in done.stderr
+    assert campaigns("draw", file, "-o", tmp_path / "x.svg").returncode == 0
+    assert (tmp_path / "x.svg").read_text().startswith("<svg")

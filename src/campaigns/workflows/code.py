@@ -30,6 +30,8 @@ MessageOutcome = Literal["sent", "failed", "unknown", "skipped"]
 
 def iso_duration(duration: timedelta) -> str:
     """The duration in ISO 8601."""
+    if not isinstance(duration, timedelta):
+        raise TypeError(f"{duration!r} is no timedelta, such as hours(1)")
     sign = "-" if duration < timedelta(0) else ""
     whole = abs(duration)
     seconds = whole.total_seconds() - whole.days * 86_400
