@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from campaigns.starter.checking import checked_definition, warnings
+from campaigns.starter.checking import advise, checked_definition
 from campaigns.workflows.registry import load_journeys
 from tests.support.product import Product, Starter
 
@@ -210,19 +210,19 @@ EXISTS = {"attribute": "x", "op": "exists"}
     ],
 )  # fmt: skip
 def test_what_a_careful_colleague_says(fields, expected):
-    said = warnings(checked_definition(definition(**fields), load_journeys()))
+    said = advise(checked_definition(definition(**fields), load_journeys()))
     assert any(expected in one for one in said), said
 
 
 def test_nothing_is_said_of_a_good_campaign():
     steps = [MAIL, {**WAIT, "for": [{"name": "a", "event": "E"}]}, MAIL]
-    assert warnings(checked_definition(definition(steps=steps), load_journeys())) == []
+    assert advise(checked_definition(definition(steps=steps), load_journeys())) == []
 
 
 async def test_an_event_that_nobody_has_sent(product: Product):
     starter = await product.starter()
     steps = [MAIL, {**WAIT, "for": [{"name": "a", "event": "Never Heard Of"}]}]
     created = await starter.call("POST", "/v1/campaigns", definition(steps=steps), 201)
-    assert "nobody has sent the event 'Never Heard Of' so far" in created["warnings"]
+    assert "nobody has sent the event 'Never Heard Of' so far" in created["advice"]
     await starter.track("ann", "Never Heard Of")
-    assert (await starter.call("GET", "/v1/campaigns/c"))["warnings"] == []
+    assert (await starter.call("GET", "/v1/campaigns/c"))["advice"] == []

@@ -11,8 +11,9 @@ from campaigns.models.campaign import Campaign
 from campaigns.models.conditions import holds
 from campaigns.models.database import Connection, Database
 from campaigns.models.decision import EndedBy
-from campaigns.models.queries import customers, entries, facts, messages
+from campaigns.models.queries import customers, dispatch, entries, facts, messages, segments
 from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.queries.dispatch import DispatchRow
 from campaigns.models.queries.rescheduling import reschedule
 from campaigns.models.steps import OTHERWISE, Branch, Delay, UntilAttribute, UntilTime, Update
 from campaigns.models.values import Json, utc_now
@@ -127,9 +128,19 @@ class ProgressActivities:
                     running = await entries.running_of_customer(connection, recipient.customer_id)
                     changed = {name for name in merged if merged[name] != attributes.get(name)}
                     await reschedule(connection, self._definitions, running, changed, now)
+                    await self._let_follow(connection, task, recipient.customer_id, changed, now)
             reason = None if outcome == "completed" else "erased"
             done = task.report(outcome, now, reason)
             await write_reports(connection, task.entry, [*task.entry.reports, done])
+
+    async def _let_follow(
+        self, connection: Connection, task: StepTask, customer_id: str, changed: set[str], now: datetime
+    ) -> None:
+        """Memberships follow by rule: a starter sees to that, and to whom it triggers but this campaign."""
+        if await segments.touched(connection, changed, (), ()):
+            payload = {"customer_id": customer_id, "attributes": sorted(changed), "campaign": task.entry.campaign}
+            row = DispatchRow(f"follow-{task.entry.entry_id}-{task.position}", "follow", task.entry.entry_id, payload)
+            await dispatch.add(connection, [row], now)
 
     @activity.defn(name="end_entry")
     async def end_entry(self, task: EndTask) -> None:

@@ -112,10 +112,10 @@ def migrate() -> None:
 def check(file: File) -> None:
     """Validates a campaign, in JSON or Python, without a server: each error with its place, and warnings."""
     from campaigns.cli.journeys import read_campaigns
-    from campaigns.starter.checking import warnings
+    from campaigns.starter.checking import advise
 
     for definition in read_campaigns(file).definitions:
-        for warning in warnings(definition):
+        for warning in advise(definition):
             print(f"{file}: warning: {warning}", file=sys.stderr)
         console.print(f"{file}: {definition.key} is valid, {len(definition.all_steps)} steps")
 

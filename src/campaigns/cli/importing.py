@@ -14,8 +14,10 @@ from rich.progress import Progress
 
 from campaigns.models.database import Connection, Database, open_database
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.queries import customers, events
+from campaigns.models.queries import customers, events, segments
 from campaigns.models.values import Json, utc_now
+from campaigns.starter.admit import Person
+from campaigns.starter.membership import Touch, follow
 from campaigns.starter.tracking import TrackingMessage, parse_message
 
 BATCH = 500
@@ -104,6 +106,7 @@ async def _write(
             await customers.create_missing(connection, {message.user_id for message in parsed}, now)
             await events.remember_names(connection, [message.event_name for message in parsed], now)
             await events.add_history(connection, [{**message.row(now), "answer": _ANSWER} for message in parsed])
+            await _follow_events(connection, parsed, now)
     return len(parsed), len(batch) - len(parsed)
 
 
@@ -111,9 +114,28 @@ _ANSWER: Json = {"success": True, "decisions": [], "signalled": []}
 
 
 async def _put_customer(connection: Connection, message: TrackingMessage, now: datetime) -> None:
-    known = await customers.lock_or_create(connection, message.user_id or "", now)
+    customer_id = message.user_id or ""
+    before = await customers.lock(connection, customer_id)
+    known = await customers.lock_or_create(connection, customer_id, now) if before is None else before
     merged = {name: value for name, value in {**known, **message.traits}.items() if value is not None}
-    await customers.write_attributes(connection, message.user_id or "", merged, now)
+    await customers.write_attributes(connection, customer_id, merged, now)
+    touch = Touch("import", attributes=frozenset(message.traits), is_new=before is None)
+    await follow(connection, Person(customer_id, merged, False, now), touch)
+
+
+async def _follow_events(connection: Connection, parsed: list[TrackingMessage], now: datetime) -> None:
+    """Memberships follow what was imported too; they trigger nothing."""
+    done: dict[str, set[str]] = {}
+    for message in parsed:
+        if message.user_id and message.event_name:
+            done.setdefault(message.user_id, set()).add(message.event_name)
+    names = {name for some in done.values() for name in some}
+    if not await segments.touched(connection, (), names, ()):
+        return
+    for customer_id in sorted(done):
+        attributes = await customers.lock(connection, customer_id)
+        touch = Touch("import", events=frozenset(done[customer_id]))
+        await follow(connection, Person(customer_id, attributes or {}, False, now), touch)
 
 
 def _customer(raw: Json) -> TrackingMessage:

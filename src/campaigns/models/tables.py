@@ -109,6 +109,15 @@ class Segment(Table):
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str]
     active: Mapped[bool]
+    rule: Mapped[Json | None] = mapped_column(
+        JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+    )
+    """Who belongs to it; without a rule membership is by hand."""
+    rule_version: Mapped[int] = mapped_column(server_default="0")
+    recomputed_to: Mapped[str | None]
+    """The last customer, by id, to whom an edited rule was applied; None once it was applied to all."""
+    recompute_triggers: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether those who enter or leave by the edited rule trigger what listens."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -120,6 +129,43 @@ class SegmentMember(Table):
     segment_key: Mapped[str] = mapped_column(String(64), primary_key=True)
     customer_id: Mapped[str] = mapped_column(primary_key=True, index=True)
     entered_at: Mapped[datetime]
+
+
+class SegmentMention(Table):
+    """What a rule mentions: only customers to whom that happens can enter or leave by it."""
+
+    __tablename__ = "segment_mention"
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    """event, attribute or segment."""
+    name: Mapped[str] = mapped_column(primary_key=True)
+    segment_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    __table_args__ = (Index(None, "segment_key"),)
+
+
+class SegmentTurn(Table):
+    """When a customer may enter or leave a segment by time alone."""
+
+    __tablename__ = "segment_turn"
+    segment_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    customer_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+
+
+class SegmentChange(Table):
+    """A customer has entered or left a segment."""
+
+    __tablename__ = "segment_change"
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True
+    )
+    segment_key: Mapped[str] = mapped_column(String(64))
+    customer_id: Mapped[str]
+    change: Mapped[str] = mapped_column(String(16))
+    """entered or left."""
+    cause: Mapped[str]
+    """By which event, attributes, segment, or time; by hand, by an edited rule, by an import."""
+    at: Mapped[datetime]
+    __table_args__ = (Index(None, "customer_id", "id"), Index(None, "segment_key", "id"))
 
 
 class Event(Table):
@@ -332,7 +378,7 @@ class Dispatch(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     """Also the request id by which Temporal knows a signal that comes twice."""
     kind: Mapped[str] = mapped_column(String(16))
-    """start, event, exit, resume, skip_wait or erase."""
+    """start, event, exit, resume, skip_wait, reschedule, erase or follow."""
     entry_id: Mapped[str] = mapped_column(String(64))
     payload: Mapped[Json]
     due_at: Mapped[datetime] = mapped_column(index=True)

@@ -26,6 +26,7 @@ class Person:
     erased: bool
     now: datetime
     running: list[RunningEntry] = field(default_factory=list)
+    is_new: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,16 +39,23 @@ class _Listening:
 
 
 async def admit(
-    connection: Connection, definitions: Definitions, person: Person, trigger: Trigger, *, only: str | None = None
+    connection: Connection,
+    definitions: Definitions,
+    person: Person,
+    trigger: Trigger,
+    *,
+    only: str | None = None,
+    but_for: str | None = None,
 ) -> tuple[list[Decision], list[DispatchRow]]:
     """Decides about one trigger; writes decisions, entries, and what they owe to Temporal.
 
-    `only` names the campaign that the trigger is for, where it is no other's.
+    `only` names the campaign that the trigger is for, where it is no other's; `but_for` the one that has made it
+    itself, and which it does not trigger.
     """
     rows = await campaigns.triggered_by(connection, trigger.type, [trigger.name])
     listening = [await _listening(connection, definitions, row, trigger) for row in rows if row.status != "archived"]
     rivals = _rivals(listening, person)
-    listening = [one for one in listening if only in (None, one.row.key)]
+    listening = [one for one in listening if only in (None, one.row.key) and one.row.key != but_for]
     if not listening:
         return [], []
     candidates = await _candidates(connection, definitions, person, trigger, listening)

@@ -26,10 +26,11 @@ def make_app(parts: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         parts.dispatcher.start()
-        due = asyncio.create_task(parts.due_entries.run())
+        loops = [asyncio.create_task(loop) for loop in (parts.due_entries.run(), parts.rules.run())]
         yield
-        due.cancel()
-        await asyncio.gather(due, return_exceptions=True)
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
         await parts.dispatcher.stop()
 
     app = FastAPI(title="Campaigns", summary="Durable customer journeys on Temporal", lifespan=lifespan)

@@ -25,7 +25,7 @@ from campaigns.workflows.registry import Journeys
 
 Place = tuple[str | int, ...]
 
-READ_ONLY = {"status", "version", "created_at", "updated_at", "warnings"}
+READ_ONLY = {"status", "version", "created_at", "updated_at", "warnings", "advice"}
 """What answers say besides the definition: an answer may be edited and sent back."""
 
 
@@ -64,7 +64,7 @@ MESSAGE_EVENTS = {
 SMS_LENGTH, SMS_UNICODE_LENGTH = 160, 70
 
 
-def warnings(definition: Campaign) -> list[str]:
+def advise(definition: Campaign) -> list[str]:
     """What a careful colleague would say of the definition, each with its place. It runs all the same."""
     found = list(_settings_warnings(definition))
     if definition.workflow is None:

@@ -1,7 +1,7 @@
 """From committed rows to Temporal: at once by whoever committed, and by the sweep for what a crash left."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from campaigns.models.queries import dispatch, entries
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.dispatch import DispatchRow
 from campaigns.models.signing import Signing
-from campaigns.models.values import utc_now
+from campaigns.models.values import Json, utc_now
 from campaigns.workflows.client import EntryClient, Signal, workflow_id
 from campaigns.workflows.contract import EntryInput, EventSignal, ExitSignal
 
@@ -46,6 +46,8 @@ class Dispatcher:
         self._tasks: list[asyncio.Task[None]] = []
         self._outlines: dict[tuple[str, int], list[OutlineStep]] = {}
         self._reconciled: set[str] = set()
+        self.follow: Callable[[Json], Awaitable[None]] | None = None
+        """What lets memberships follow what a journey has written to a customer."""
 
     def dispatch(self, rows: Iterable[DispatchRow]) -> None:
         """Takes rows that were committed; does them in the background. Those at hand already are not taken again."""
@@ -87,6 +89,10 @@ class Dispatcher:
             case "erase":
                 await self._client.delete(row.entry_id)
                 return True
+            case "follow":
+                if self.follow is not None:
+                    await self.follow(row.payload)
+                return self.follow is not None
             case _:
                 return await self._signal(row)
 

@@ -37,8 +37,13 @@ def draw(boxes: Sequence[Box], title: str) -> str:
 
 
 def _texts(box: Box) -> list[str]:
-    shown = [line for text in box.lines for line in textwrap.wrap(text, CHARACTERS)[:2]]
+    shown = [line for text in map(_printable, box.lines) for line in textwrap.wrap(text, CHARACTERS)[:2]]
     return [textwrap.shorten(line, CHARACTERS, placeholder="…") for line in shown[:4]]
+
+
+def _printable(text: str) -> str:
+    """XML knows no control characters."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _box_height(box: Box) -> float:
@@ -108,7 +113,8 @@ def _draw_box(box: Box, x: float, y: float, parts: list[str]) -> None:
         f'<rect x="{left:g}" y="{y:g}" width="{WIDTH}" height="{height:g}" rx="{min(radius, 18):g}" '
         f'fill="{fill}" stroke="{stroke}"/>'
     )
-    title = textwrap.shorten(box.title, CHARACTERS, placeholder="…") if " " in box.title else box.title[:CHARACTERS]
+    named = _printable(box.title)
+    title = textwrap.shorten(named, CHARACTERS, placeholder="…") if " " in named else named[:CHARACTERS]
     kind = "" if box.kind in ("trigger", "loop") or box.title == "end" else box.kind
     parts.append(
         f'<text x="{x:g}" y="{y + PAD + 12:g}" text-anchor="middle" fill="{ink}">'
@@ -124,6 +130,7 @@ def _draw_box(box: Box, x: float, y: float, parts: list[str]) -> None:
 
 
 def _label(text: str, x: float, y: float, parts: list[str]) -> None:
+    text = _printable(text)
     shown = text if len(text) <= CHARACTERS else text[: CHARACTERS - 1] + "…"
     parts.append(
         f'<text x="{x:g}" y="{y + 15:g}" text-anchor="middle" font-size="11" font-style="italic" fill="#334155">'

@@ -19,6 +19,7 @@ from campaigns.models.queries.rescheduling import reschedule
 from campaigns.models.signing import Signing
 from campaigns.models.values import Json, iso, parse_duration, utc_now
 from campaigns.starter.admit import Person, admit, exit_row
+from campaigns.starter.membership import Change, Touch, change_row, follow
 from campaigns.starter.tracking import TrackingMessage
 
 EVENT_NAMES = 10_000
@@ -62,10 +63,11 @@ class Intake:
             if message.event_name is not None and message.event_name not in self._heard_of:
                 await events.remember_names(connection, [message.event_name], received)
             outcome = _Outcome()
-            if person and message.type == "identify":
-                outcome.owed += await self._merge(connection, person, message.traits)
             if person and message.event_name is not None:
                 outcome = await self._event(connection, person, message, received)
+            elif person:
+                traits = message.traits if message.type == "identify" else {}
+                outcome = await self._profile(connection, person, traits, message.type)
             answer = {
                 "success": True,
                 "messageId": message.message_id,
@@ -80,13 +82,13 @@ class Intake:
 
     async def put_customer(self, customer_id: str, attributes: Json) -> list[Decision]:
         """Makes the customer, or changes the given attributes; null takes one away."""
-        owed = []
+        outcome = _Outcome()
         async with self._database.write() as connection:
             person = await self.person(connection, customer_id, creates=True)
             if person:
-                owed = await self._merge(connection, person, attributes)
-        self._dispatcher.dispatch(owed)
-        return []
+                outcome = await self._profile(connection, person, attributes, "api")
+        self._dispatcher.dispatch(outcome.owed)
+        return outcome.decisions
 
     async def enter_segment(self, key: str, customer_ids: Sequence[str]) -> list[tuple[str, Decision]]:
         """Makes the customers members; each who was not one triggers what listens. Nothing where one is unknown."""
@@ -110,28 +112,71 @@ class Intake:
                 return []
             if not await segments.add_member(connection, key, customer_id, person.now):
                 return []
-            trigger = Trigger(f"{key}:{uuid4().hex}", "segment", key, person.now)
-            made, owed = await admit(connection, self._definitions, person, trigger)
-        self._dispatcher.dispatch(owed)
-        return made
+            changes = [Change(key, entered=True)]
+            await segments.add_changes(connection, [change_row(person, changes[0], "by hand")])
+            changes += await follow(connection, person, Touch(f"segment {key}", segments=frozenset([key])))
+            outcome = await self._moved(connection, person, changes)
+        self._dispatcher.dispatch(outcome.owed)
+        return outcome.decisions
 
     async def leave_segment(self, key: str, customer_id: str) -> bool:
         """Ends the membership; entries of campaigns that end with it are signalled. False where there was none."""
-        owed = []
         async with self._database.write() as connection:
             person = await self.person(connection, customer_id, creates=False)
             if person is None or not await segments.remove_member(connection, key, customer_id):
                 return False
-            left = await segments.of_customer(connection, customer_id)
-            for entry in person.running:
-                definition = await self._definitions.get(connection, entry.campaign, entry.version)
-                if _left_all(definition, left) and await entries.request_exit(
-                    connection, entry.id, EndedBy.LEFT_SEGMENT
-                ):
-                    owed.append(exit_row(entry.id, EndedBy.LEFT_SEGMENT))
-            await dispatch.add(connection, owed, person.now + SWEEP_AFTER)
-        self._dispatcher.dispatch(owed)
+            changes = [Change(key, entered=False)]
+            await segments.add_changes(connection, [change_row(person, changes[0], "by hand")])
+            changes += await follow(connection, person, Touch(f"segment {key}", segments=frozenset([key])))
+            outcome = await self._moved(connection, person, changes)
+        self._dispatcher.dispatch(outcome.owed)
         return True
+
+    async def look_again(
+        self, customer_id: str, touch: Touch, *, but_for: str | None = None, triggers: bool = True
+    ) -> list[Decision]:
+        """Lets the customer's memberships follow the rules that are touched, and what listens to them.
+
+        `but_for` names the campaign that has touched them itself.
+        """
+        async with self._database.write() as connection:
+            person = await self.person(connection, customer_id, creates=False, only_known=True)
+            if person is None:
+                return []
+            changes = await follow(connection, person, touch)
+            if not triggers:
+                return []
+            outcome = await self._moved(connection, person, changes, but_for=but_for)
+        self._dispatcher.dispatch(outcome.owed)
+        return outcome.decisions
+
+    async def _moved(
+        self, connection: Connection, person: Person, changes: Sequence[Change], *, but_for: str | None = None
+    ) -> _Outcome:
+        """What follows from entering and leaving segments: exits first, then admission."""
+        outcome = _Outcome()
+        if any(not change.entered for change in changes):
+            outcome.owed += await self._exits(connection, person)
+        for change in changes:
+            if change.entered:
+                trigger = Trigger(f"{change.segment}:{uuid4().hex}", "segment", change.segment, person.now)
+                made, owed = await admit(connection, self._definitions, person, trigger, but_for=but_for)
+                outcome.decisions += made
+                outcome.owed += owed
+                if made:
+                    # The next segment's admission sees what this one began and pre-empted.
+                    person.running = await entries.running_of_customer(connection, person.id)
+        return outcome
+
+    async def _exits(self, connection: Connection, person: Person) -> list[DispatchRow]:
+        owed = []
+        left = await segments.of_customer(connection, person.id)
+        for entry in person.running:
+            definition = await self._definitions.get(connection, entry.campaign, entry.version)
+            if _left_all(definition, left) and await entries.request_exit(connection, entry.id, EndedBy.LEFT_SEGMENT):
+                owed.append(exit_row(entry.id, EndedBy.LEFT_SEGMENT))
+        await dispatch.add(connection, owed, person.now + SWEEP_AFTER)
+        return owed
 
     async def erase(self, customer_id: str) -> bool:
         """Erases the customer's rows, running entries and executions in Temporal; counts stay. False if unknown."""
@@ -152,12 +197,17 @@ class Intake:
         self._dispatcher.dispatch(owed)
         return True
 
-    async def person(self, connection: Connection, customer_id: str | None, *, creates: bool) -> Person | None:
+    async def person(
+        self, connection: Connection, customer_id: str | None, *, creates: bool, only_known: bool = False
+    ) -> Person | None:
         """The customer, locked. An event makes an unknown customer, but never one who was erased."""
         if customer_id is None:
             return None
         attributes = await customers.lock(connection, customer_id)
+        is_new = attributes is None
         if attributes is None:
+            if only_known:
+                return None
             hashed = self._signing.hash("customer", customer_id)
             if creates:
                 await customers.unmark_erased(connection, hashed)
@@ -166,19 +216,25 @@ class Intake:
             attributes = await customers.lock_or_create(connection, customer_id, utc_now())
         running = await entries.running_of_customer(connection, customer_id)
         # The time of the decision is read under the lock, so that decisions about a customer have an order.
-        return Person(customer_id, attributes, False, utc_now(), running)
+        return Person(customer_id, attributes, False, utc_now(), running, is_new)
 
-    async def _merge(self, connection: Connection, person: Person, traits: Json) -> list[DispatchRow]:
-        """Changes the attributes; what running entries have to plan again because of it."""
+    async def _profile(self, connection: Connection, person: Person, traits: Json, source: str) -> _Outcome:
+        """Changes the attributes; running entries plan again, and memberships follow."""
         before = person.attributes
         merged = {name: value for name, value in {**person.attributes, **traits}.items() if value is not None}
         merged.pop("id", None)
-        if merged == before:
-            return []
-        await customers.write_attributes(connection, person.id, merged, person.now)
-        person.attributes = merged
         changed = {name for name in {*before, *merged} if before.get(name) != merged.get(name)}
-        return await reschedule(connection, self._definitions, person.running, changed, person.now)
+        if changed:
+            await customers.write_attributes(connection, person.id, merged, person.now)
+            person.attributes = merged
+        if not changed and not person.is_new:
+            return _Outcome()
+        owed = await reschedule(connection, self._definitions, person.running, changed, person.now)
+        cause = f"{source}: {', '.join(sorted(changed))}"
+        touch = Touch(cause, attributes=frozenset(changed), is_new=person.is_new)
+        outcome = await self._moved(connection, person, await follow(connection, person, touch))
+        outcome.owed += owed
+        return outcome
 
     async def _event(
         self, connection: Connection, person: Person, message: TrackingMessage, received: datetime
@@ -193,8 +249,17 @@ class Intake:
                 outcome.owed.extend(owed)
         await self._convert_others(connection, person, trigger)
         await dispatch.add(connection, outcome.owed, person.now + SWEEP_AFTER)
-        outcome.decisions, owed = await admit(connection, self._definitions, person, trigger)
-        outcome.owed.extend(owed)
+        # Memberships follow first: like the customer's events, they include what has just happened.
+        touch = Touch(f"event {trigger.name}", events=frozenset([trigger.name]), is_new=person.is_new)
+        changes = await follow(connection, person, touch)
+        made, owed = await admit(connection, self._definitions, person, trigger)
+        outcome.decisions += made
+        outcome.owed += owed
+        if changes:
+            person.running = await entries.running_of_customer(connection, person.id)
+            moved = await self._moved(connection, person, changes)
+            outcome.decisions += moved.decisions
+            outcome.owed += moved.owed
         if person.erased:
             await events.forget(connection, message.message_id)
         return outcome

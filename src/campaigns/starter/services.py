@@ -9,9 +9,12 @@ from campaigns.models.database import Database
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.settings import Settings
 from campaigns.models.signing import Signing
+from campaigns.models.values import Json
 from campaigns.starter.dispatch import Dispatcher
 from campaigns.starter.due import DueEntries
 from campaigns.starter.intake import Intake
+from campaigns.starter.membership import Touch
+from campaigns.starter.rules import Rules
 from campaigns.workflows.client import EntryClient
 from campaigns.workflows.registry import Journeys, load_journeys
 
@@ -29,6 +32,7 @@ class Services:
     dispatcher: Dispatcher
     intake: Intake
     due_entries: DueEntries
+    rules: Rules
 
 
 def make_services(settings: Settings, database: Database, client: EntryClient) -> Services:
@@ -39,8 +43,15 @@ def make_services(settings: Settings, database: Database, client: EntryClient) -
     signing = Signing(settings.secret("secret_key"))
     dispatcher = Dispatcher(database, definitions, client, signing)
     intake = Intake(database, definitions, signing, dispatcher)
+
+    async def follow(payload: Json) -> None:
+        touch = Touch(f"journey {payload['campaign']}", attributes=frozenset(payload["attributes"]))
+        await intake.look_again(payload["customer_id"], touch, but_for=payload["campaign"])
+
+    dispatcher.follow = follow
+    rules = Rules(database, intake)
     due_entries = DueEntries(database, definitions, intake, dispatcher)
-    return Services(settings, database, journeys, definitions, signing, client, dispatcher, intake, due_entries)
+    return Services(settings, database, journeys, definitions, signing, client, dispatcher, intake, due_entries, rules)
 
 
 async def _services(request: Request) -> Services:

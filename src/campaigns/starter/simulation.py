@@ -27,11 +27,13 @@ from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, customers, dispatch, entries, events, messages, segments
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.dispatch import DispatchRow
+from campaigns.models.rules import known_rule, mentions
 from campaigns.models.signing import Signing, address_key
 from campaigns.models.tables import Table
 from campaigns.models.values import Id, Instant, Json, Name, Strict, iso, time_moved_to
 from campaigns.starter.dispatch import signal_argument
 from campaigns.starter.intake import Intake
+from campaigns.starter.membership import Touch
 from campaigns.starter.tracking import TrackingMessage, check_attributes
 from campaigns.workflows.contract import EntryInput
 from campaigns.workflows.declared import DeclaredJourney
@@ -120,6 +122,8 @@ class Scenario:
     suppressed: Sequence[str] = ()
     """Channels whose address of the customer gets nothing more."""
     templates: Mapping[str, Json] = field(default_factory=dict)
+    rules: Mapping[str, Json] = field(default_factory=dict)
+    """Of segments that follow one."""
 
 
 async def known_facts(
@@ -129,6 +133,7 @@ async def known_facts(
     found: Json = {
         "templates": await campaigns.templates(connection, [key for _, _, key in mentioned_templates(definition)])
     }
+    found["rules"] = {row.key: row.rule for row in await segments.by_rule(connection)}
     found["suppressed"] = [
         channel
         for channel in ("email", "sms", "whatsapp", "push")
@@ -136,7 +141,8 @@ async def known_facts(
         and await customers.is_suppressed(connection, channel, signing.hash(channel, address_key(channel, to)))
     ]
     if customer_id is not None:
-        wanted = needs(condition for _, condition in placed_conditions(definition))
+        rules = [known_rule(rule) for rule in found["rules"].values()]
+        wanted = needs([*(condition for _, condition in placed_conditions(definition)), *rules])
         found["segments"] = await segments.of_customer(connection, customer_id)
         found["consents"] = await customers.consents(connection, customer_id)
         found["events"] = [
@@ -248,6 +254,9 @@ class _World:
             rows = await dispatch.of_entry(connection, ENTRY)
             await dispatch.done(connection, [row.id for row in rows])
         for row in rows:
+            if row.kind == "follow":
+                touch = Touch("journey", attributes=frozenset(row.payload["attributes"]))
+                await self._intake.look_again(self._scenario.customer_id, touch, but_for=self._scenario.definition.key)
             self._signal(row)
 
     def _signal(self, row: DispatchRow) -> None:
@@ -293,8 +302,11 @@ class _World:
             for channel in scenario.suppressed:
                 to = address_key(channel, str(address_of(channel, scenario.attributes)))
                 await customers.suppress(connection, channel, self._signing.hash(channel, to), "known", scenario.at)
-            for key in {*scenario.segments, *(key for _, key in mentioned_segments(scenario.definition))}:
+            named = {key for _, key in mentioned_segments(scenario.definition)}
+            for key in {*scenario.segments, *named, *scenario.rules}:
                 await segments.put(connection, key, key, True, scenario.at)
+            for key, rule in scenario.rules.items():
+                await segments.set_rule(connection, key, rule, mentions(known_rule(rule)).by_kind(), triggers=False)
             for key in scenario.segments:
                 await segments.add_member(connection, key, scenario.customer_id, scenario.at)
             for key, content in scenario.templates.items():

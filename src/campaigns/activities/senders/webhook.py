@@ -83,13 +83,9 @@ class WebhookSender:
                 return await _result(answer)
         except ValueError as error:
             return Refused(f"not a request: {error}"[:500])
-        except aiohttp.ClientConnectorDNSError as error:
-            return NotSent(f"no address: {error}"[:500])
         except aiohttp.ClientConnectorError as error:
             inside = isinstance(error.os_error, _Inside)
             return Refused(str(error.os_error)) if inside else NotSent(f"no connection: {error}"[:500])
-        except _Inside as error:
-            return Refused(str(error))
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return NotSent(f"no answer: {error!r}"[:500])
 

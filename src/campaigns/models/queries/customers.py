@@ -6,11 +6,22 @@ from functools import cache
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
-from campaigns.models.tables import Consent, Customer, DueEntry, Erasure, Event, Holdout, SegmentMember, Suppression
+from campaigns.models.tables import (
+    Consent,
+    Customer,
+    DueEntry,
+    Erasure,
+    Event,
+    Holdout,
+    SegmentChange,
+    SegmentMember,
+    SegmentTurn,
+    Suppression,
+)
 from campaigns.models.values import Json
 
 
@@ -44,6 +55,18 @@ async def get(connection: Connection, customer_id: str) -> Json | None:
     """The customer's attributes."""
     statement = select(Customer.attributes).where(Customer.id == customer_id)
     return (await connection.execute(statement)).scalar_one_or_none()
+
+
+async def page(connection: Connection, after: str, limit: int) -> list[tuple[str, Json]]:
+    """Id and attributes of customers, by id."""
+    statement = select(Customer.id, Customer.attributes).where(Customer.id > after).order_by(Customer.id).limit(limit)
+    return [(customer_id, attributes) for customer_id, attributes in await connection.execute(statement)]
+
+
+async def count_after(connection: Connection, after: str) -> int:
+    """How many customers come behind this one, by id."""
+    statement = select(func.count()).select_from(Customer).where(Customer.id > after)
+    return int((await connection.execute(statement)).scalar_one())
 
 
 async def missing(connection: Connection, customer_ids: Sequence[str]) -> set[str]:
@@ -113,7 +136,7 @@ async def erase(connection: Connection, customer_id: str, customer_hash: str, no
     """Deletes the customer's own rows and remembers the erasure; entries are made anonymous elsewhere."""
     nobody = f"erased-{uuid4().hex}"
     await connection.execute(update(Holdout).where(Holdout.customer_id == customer_id).values(customer_id=nobody))
-    for table in (SegmentMember, Consent, Event, DueEntry):
+    for table in (SegmentMember, SegmentTurn, SegmentChange, Consent, Event, DueEntry):
         await connection.execute(delete(table).where(table.customer_id == customer_id))
     await connection.execute(delete(Customer).where(Customer.id == customer_id))
     row = {"customer_hash": customer_hash, "erased_at": now}

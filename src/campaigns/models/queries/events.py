@@ -68,6 +68,21 @@ async def history(connection: Connection, customer_id: str, names: Iterable[str]
     return tuple(PastEvent(name, properties, at) for name, properties, at in rows)
 
 
+async def histories(
+    connection: Connection, customer_ids: Iterable[str], names: Iterable[str]
+) -> dict[str, list[PastEvent]]:
+    """The events of these names of each of the customers, the newest first."""
+    wanted = set(names)
+    found: dict[str, list[PastEvent]] = {}
+    if not wanted:
+        return found
+    statement = select(Event.customer_id, Event.name, Event.properties, Event.timestamp)
+    statement = statement.where(Event.customer_id.in_(set(customer_ids)), Event.name.in_(wanted))
+    for customer_id, name, properties, at in await connection.execute(statement.order_by(Event.timestamp.desc())):
+        found.setdefault(customer_id, []).append(PastEvent(name, properties, at))
+    return found
+
+
 async def forget(connection: Connection, message_id: str) -> None:
     """An event of a customer who was erased decides, and leaves nothing but its message id."""
     statement = update(Event).where(Event.message_id == message_id)

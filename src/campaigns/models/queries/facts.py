@@ -1,6 +1,6 @@
 """What conditions ask about one customer, fetched as far as they ask."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from campaigns.models.conditions import Condition, Facts, needs
@@ -33,3 +33,22 @@ async def load(
         events=await events.history(connection, customer_id, wanted.events) if customer_id else (),
         steps=await messages.statuses(connection, entry_id, wanted.steps) if entry_id else {},
     )
+
+
+async def load_many(
+    connection: Connection, rule: Condition, now: datetime, people: Sequence[tuple[str, Json]]
+) -> dict[str, Facts]:
+    """The facts of a segment's rule for each of the customers, by id and attributes."""
+    wanted = needs([rule])
+    ids = [customer_id for customer_id, _ in people]
+    member_of = await segments.memberships(connection, ids)
+    happened = await events.histories(connection, ids, wanted.events)
+    return {
+        customer_id: Facts(
+            now=now,
+            attributes={**attributes, "id": customer_id},
+            segments=frozenset(member_of.get(customer_id, ())),
+            events=tuple(happened.get(customer_id, ())),
+        )
+        for customer_id, attributes in people
+    }

@@ -1,19 +1,35 @@
 """Segments and their members."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, func, or_, select, update
 
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
-from campaigns.models.tables import Segment, SegmentMember
+from campaigns.models.tables import Segment, SegmentChange, SegmentMember, SegmentMention, SegmentTurn
+from campaigns.models.values import Json
+
+
+class SegmentRow(NamedTuple):
+    """A segment."""
+
+    key: str
+    name: str
+    active: bool
+    rule: Json | None
+    rule_version: int
+    recomputed_to: str | None
+    recompute_triggers: bool
 
 
 async def put(connection: Connection, key: str, name: str, active: bool, now: datetime) -> None:
-    """Makes or changes a segment."""
-    statement = insert(connection, Segment).values(key=key, name=name, active=active, created_at=now, updated_at=now)
+    """Makes or changes a segment; its rule stays."""
+    row = {"key": key, "name": name, "active": active, "created_at": now, "updated_at": now}
+    statement = insert(connection, Segment).values(
+        **row, rule=None, rule_version=0, recomputed_to=None, recompute_triggers=False
+    )
     await connection.execute(
         statement.on_conflict_do_update(
             index_elements=["key"], set_={"name": name, "active": active, "updated_at": now}
@@ -21,10 +37,132 @@ async def put(connection: Connection, key: str, name: str, active: bool, now: da
     )
 
 
-async def get(connection: Connection, key: str) -> Any | None:
-    """Key, name and whether it is active."""
-    statement = select(Segment.key, Segment.name, Segment.active).where(Segment.key == key)
-    return (await connection.execute(statement)).one_or_none()
+async def set_rule(
+    connection: Connection, key: str, rule: Json | None, mentions: Mapping[str, Iterable[str]], *, triggers: bool
+) -> None:
+    """Gives the segment another rule, which is then applied to all customers; None leaves the members as they are."""
+    values: dict[str, Any] = {"rule": rule, "rule_version": Segment.rule_version + 1}
+    values |= {"recomputed_to": None if rule is None else "", "recompute_triggers": triggers}
+    await connection.execute(update(Segment).where(Segment.key == key).values(values))
+    await connection.execute(delete(SegmentMention).where(SegmentMention.segment_key == key))
+    await connection.execute(delete(SegmentTurn).where(SegmentTurn.segment_key == key))
+    rows = [
+        {"kind": kind, "name": name, "segment_key": key}
+        for kind, names in mentions.items()
+        for name in sorted(set(names))
+    ]
+    if rows:
+        await connection.execute(insert(connection, SegmentMention).values(rows))
+
+
+def _segments() -> Any:
+    return select(
+        Segment.key, Segment.name, Segment.active, Segment.rule, Segment.rule_version, Segment.recomputed_to,
+        Segment.recompute_triggers,
+    )  # fmt: skip
+
+
+async def get(connection: Connection, key: str, *, lock: bool = False) -> SegmentRow | None:
+    """The segment."""
+    statement = _segments().where(Segment.key == key)
+    row = (await connection.execute(statement.with_for_update() if lock else statement)).one_or_none()
+    return SegmentRow(*row) if row else None
+
+
+async def page(connection: Connection, after: str, limit: int) -> list[SegmentRow]:
+    """Segments by key."""
+    statement = _segments().where(Segment.key > after).order_by(Segment.key).limit(limit)
+    return [SegmentRow(*row) for row in await connection.execute(statement)]
+
+
+async def by_rule(connection: Connection) -> list[SegmentRow]:
+    """The segments that follow a rule."""
+    statement = _segments().where(Segment.rule.is_not(None))
+    return [SegmentRow(*row) for row in await connection.execute(statement.order_by(Segment.key))]
+
+
+async def touched(
+    connection: Connection, attributes: Iterable[str], events: Iterable[str], keys: Iterable[str]
+) -> list[SegmentRow]:
+    """The segments by rule that mention one of the attributes or events, and those of these keys."""
+    mentioned = select(SegmentMention.segment_key).where(
+        or_(
+            and_(SegmentMention.kind == "attribute", SegmentMention.name.in_(set(attributes))),
+            and_(SegmentMention.kind == "event", SegmentMention.name.in_(set(events))),
+            and_(SegmentMention.kind == "segment", SegmentMention.name.in_(set(keys))),
+        )
+    )
+    statement = _segments().where(Segment.rule.is_not(None))
+    statement = statement.where(or_(Segment.key.in_(mentioned), Segment.key.in_(set(keys))))
+    return [SegmentRow(*row) for row in await connection.execute(statement.order_by(Segment.key))]
+
+
+async def to_recompute(connection: Connection) -> SegmentRow | None:
+    """A segment whose edited rule is still to be applied to some customers."""
+    statement = _segments().where(Segment.recomputed_to.is_not(None)).order_by(Segment.key).limit(1)
+    row = (await connection.execute(statement)).one_or_none()
+    return SegmentRow(*row) if row else None
+
+
+async def recomputed(connection: Connection, key: str, rule_version: int, to: str | None) -> None:
+    """The rule of that version was applied to all customers up to this one; to all, where that is None."""
+    statement = update(Segment).where(Segment.key == key, Segment.rule_version == rule_version)
+    await connection.execute(statement.values(recomputed_to=to))
+
+
+async def add_changes(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Records who entered and left."""
+    if rows:
+        await connection.execute(insert(connection, SegmentChange).values(rows))
+
+
+async def changes(connection: Connection, customer_id: str, limit: int) -> Sequence[Any]:
+    """What the customer entered and left, the newest first: segment, change, cause, at."""
+    statement = select(SegmentChange.segment_key, SegmentChange.change, SegmentChange.cause, SegmentChange.at)
+    statement = statement.where(SegmentChange.customer_id == customer_id)
+    return (await connection.execute(statement.order_by(SegmentChange.id.desc()).limit(limit))).all()
+
+
+async def put_turn(connection: Connection, key: str, customer_id: str, at: datetime | None) -> None:
+    """When the customer is to be looked at again for the segment; None where time alone changes nothing."""
+    if at is None:
+        statement = delete(SegmentTurn).where(SegmentTurn.segment_key == key, SegmentTurn.customer_id == customer_id)
+        await connection.execute(statement)
+        return
+    upsert = insert(connection, SegmentTurn).values(segment_key=key, customer_id=customer_id, at=at)
+    await connection.execute(
+        upsert.on_conflict_do_update(index_elements=["segment_key", "customer_id"], set_={"at": at})
+    )
+
+
+async def is_turn(connection: Connection, key: str, customer_id: str, now: datetime) -> bool:
+    """Whether the customer is to be looked at again by now."""
+    statement = select(SegmentTurn.at).where(SegmentTurn.segment_key == key, SegmentTurn.customer_id == customer_id)
+    at = (await connection.execute(statement)).scalar_one_or_none()
+    return at is not None and at <= now
+
+
+async def turns(connection: Connection, now: datetime, limit: int) -> list[tuple[str, str]]:
+    """Segment and customer of those who are to be looked at again, the longest due first."""
+    statement = select(SegmentTurn.segment_key, SegmentTurn.customer_id).where(SegmentTurn.at <= now)
+    return [
+        (key, customer) for key, customer in await connection.execute(statement.order_by(SegmentTurn.at).limit(limit))
+    ]
+
+
+async def count_members(connection: Connection, key: str) -> int:
+    """How many members there are."""
+    statement = select(func.count()).select_from(SegmentMember).where(SegmentMember.segment_key == key)
+    return int((await connection.execute(statement)).scalar_one())
+
+
+async def memberships(connection: Connection, customer_ids: Iterable[str]) -> dict[str, set[str]]:
+    """The segments of each of the customers."""
+    statement = select(SegmentMember.customer_id, SegmentMember.segment_key)
+    found: dict[str, set[str]] = {}
+    for customer_id, key in await connection.execute(statement.where(SegmentMember.customer_id.in_(set(customer_ids)))):
+        found.setdefault(customer_id, set()).add(key)
+    return found
 
 
 async def missing(connection: Connection, keys: Iterable[str]) -> set[str]:

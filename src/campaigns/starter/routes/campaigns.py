@@ -16,7 +16,7 @@ from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, due_entries, entries, events, segments
 from campaigns.models.queries.campaigns import CampaignRow
 from campaigns.models.values import Json, iso, utc_now
-from campaigns.starter.checking import checked_definition, warnings
+from campaigns.starter.checking import advise, checked_definition
 from campaigns.starter.http import Body, Limit, Problem, decode_cursor, encode_cursor, not_found, takes
 from campaigns.starter.services import Parts, Services
 from campaigns.starter.statistics import STATUSES, campaign_statistics, entry_json
@@ -220,12 +220,14 @@ async def _answer(parts: Services, key: str, response: Response) -> Json:
         row = await _row(connection, key)
         definition = await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
         found = await _warnings(connection, definition)
+        unheard = await events.unheard(connection, [one.event for one in definition.listeners])
     response.headers["ETag"] = _etag(row)
+    advice = [f"nobody has sent the event {name!r} so far" for name in sorted(unheard)] + advise(definition)
     shown = definition.to_json()
     if definition.workflow is not None:
         shown["steps"] = None
     shown["starts_at"] = shown["starts_at"] or iso(row.created_at)
-    return {**shown, **_row_json(row), "warnings": found}
+    return {**shown, **_row_json(row), "warnings": found, "advice": advice}
 
 
 async def _warnings(connection: Connection, definition: Campaign) -> list[str]:
@@ -235,6 +237,4 @@ async def _warnings(connection: Connection, definition: Campaign) -> list[str]:
             found.append(f"trigger.segments: the segment {segment!r} is not active, so entering it triggers nothing")
     if definition.ends_at and definition.ends_at <= utc_now():
         found.append(f"ends_at: {iso(definition.ends_at)} has passed, so nobody enters")
-    for name in sorted(await events.unheard(connection, [one.event for one in definition.listeners])):
-        found.append(f"nobody has sent the event {name!r} so far")
-    return found + warnings(definition)
+    return found

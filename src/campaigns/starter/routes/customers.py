@@ -75,6 +75,17 @@ async def get_decisions(customer_id: str, parts: Parts, limit: Limit = 100, curs
     return {"decisions": listed, "next": encode_cursor(rows[-1].id) if len(rows) == limit else None}
 
 
+@router.get("/{customer_id:path}/segments")
+async def get_segment_changes(customer_id: str, parts: Parts, limit: Limit = 100) -> Json:
+    """What the customer has entered and left, the newest first, when, and by what."""
+    async with parts.database.read() as connection:
+        if await customers.get(connection, customer_id) is None:
+            raise not_found("customer", customer_id)
+        rows = await segments.changes(connection, customer_id, limit)
+    listed = [{"segment": row.segment_key, "change": row.change, "cause": row.cause, "at": iso(row.at)} for row in rows]
+    return {"changes": listed, "next": None}
+
+
 @router.put("/{customer_id:path}", openapi_extra={"requestBody": {"content": {"application/json": {}}}})
 async def put_customer(customer_id: str, body: Body, parts: Parts) -> Json:
     """Makes a customer or changes the attributes that are given; null takes one away."""
