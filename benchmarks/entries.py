@@ -123,8 +123,16 @@ class Bench:
         while True:
             step = (await self._call("GET", f"/v1/campaigns/{key}/statistics"))["steps"][0]
             if step["waiting"] == number:
-                return before, process.memory_info().rss / 2**20
+                memory = process.memory_info().rss / 2**20
+                break
             await asyncio.sleep(1)
+        for move in ("pause", "resume"):
+            began = time.perf_counter()
+            await self._call("POST", f"/v1/campaigns/{key}/{move}")
+            print(f"  {move} of a campaign with {number} waiting entries: {time.perf_counter() - began:.2f} s")
+        counters = await self.entries(key)
+        assert counters["running"] == number, counters
+        return before, memory
 
 
 def cpu(stack: Stack) -> dict[str, float]:

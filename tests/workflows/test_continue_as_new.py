@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from campaigns.cli.embedded.temporal import temporal_binary
 from campaigns.models.database import migrate
 from campaigns.workflows import search_attributes
+from campaigns.workflows.converter import data_converter
 from tests.support.product import Product, Starter
 from tests.support.providers import Providers
 
@@ -22,7 +22,7 @@ async def impatient() -> AsyncIterator[WorkflowEnvironment]:
     """A server that suggests a new run after 40 events, rather than after 4,096."""
     async with await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(temporal_binary(print)),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         dev_server_log_level="error",
         dev_server_extra_args=["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=40"],
     ) as environment:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
 from campaigns.models.signing import Signing
 from campaigns.workers.worker import workflow_runner, workflows
+from campaigns.workflows.converter import data_converter
 from campaigns.workflows.registry import load_journeys
 from tests.histories.record import STORIES
 from tests.support.product import SECRET_KEY
@@ -23,7 +23,7 @@ HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 def replayer() -> Replayer:
     return Replayer(
         workflows=workflows(load_journeys(JOURNEYS), Signing(SECRET_KEY)),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         workflow_runner=workflow_runner(),
     )
 

@@ -7,7 +7,6 @@ from uuid import uuid4
 import pytest
 from temporalio import activity
 from temporalio.client import WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -17,6 +16,7 @@ from campaigns.models.outline import outline
 from campaigns.testing.time_skipping import time_skipping_server
 from campaigns.workflows import search_attributes
 from campaigns.workflows.contract import EntryInput, EventSignal, ExitSignal
+from campaigns.workflows.converter import data_converter
 from campaigns.workflows.declared import DeclaredJourney
 
 MAIL = {"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}
@@ -76,7 +76,7 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
     async with await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(time_skipping_server()),
         test_server_startup_timeout=timedelta(seconds=60),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
     ) as environment:
         await search_attributes.register(environment.client)
         yield environment

@@ -1,5 +1,6 @@
 """The settings, read from the environment; Temporal's own connection settings are read by its library."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -8,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from campaigns.models.steps import mailbox
+from campaigns.models.values import parse_duration
 
 
 def _smtp_url(value: str) -> str:
@@ -36,6 +38,12 @@ def _long_enough(value: SecretStr) -> SecretStr:
 def _not_yet(value: bool) -> bool:
     if value:
         raise ValueError("payloads cannot be encrypted by this version yet")
+    return value
+
+
+def _duration(value: str) -> str:
+    if parse_duration(value) <= timedelta(0):
+        raise ValueError("must be longer than zero")
     return value
 
 
@@ -75,7 +83,13 @@ class Settings(BaseSettings):
     write_key: SecretStr | None = None
     api_key: SecretStr | None = None
     encrypt_payloads: Annotated[bool, AfterValidator(_not_yet)] = False
+    decision_retention: Annotated[str, AfterValidator(_duration)] | None = None
     worker_metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+    @property
+    def decisions_kept_for(self) -> timedelta | None:
+        """How long uninteresting decisions are kept; None for ever."""
+        return None if self.decision_retention is None else parse_duration(self.decision_retention)
 
     @property
     def base_url(self) -> str:

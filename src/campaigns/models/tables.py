@@ -288,11 +288,21 @@ class Decision(Table):
     __table_args__ = (
         Index(None, "customer_id", "id"),
         Index(None, "campaign_key", "outcome"),
+        Index(None, "decided_at"),
         Index(
             "uq_decision_entered", "campaign_key", "customer_id", "trigger_id", unique=True,
             sqlite_where=text("outcome = 'entered'"), postgresql_where=text("outcome = 'entered'"),
         ),
     )  # fmt: skip
+
+
+class PrunedDecisions(Table):
+    """How many decisions of a campaign and outcome were pruned: they still count."""
+
+    __tablename__ = "pruned_decisions"
+    campaign_key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(32), primary_key=True)
+    number: Mapped[int]
 
 
 class Holdout(Table):
@@ -378,8 +388,9 @@ class Dispatch(Table):
     id: Mapped[str] = mapped_column(primary_key=True)
     """Also the request id by which Temporal knows a signal that comes twice."""
     kind: Mapped[str] = mapped_column(String(16))
-    """start, event, exit, resume, skip_wait, reschedule, erase or follow."""
+    """start, event, exit, resume, skip_wait, reschedule, erase, follow or existing."""
     entry_id: Mapped[str] = mapped_column(String(64))
+    """The entry; for `existing` the campaign's key."""
     payload: Mapped[Json]
     due_at: Mapped[datetime] = mapped_column(index=True)
     attempts: Mapped[int]

@@ -8,13 +8,22 @@ from contextlib import asynccontextmanager, contextmanager
 import structlog
 import uvicorn
 from fastapi import Depends, FastAPI
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from campaigns.models.database import open_database
 from campaigns.models.settings import Settings
-from campaigns.starter.http import describe_bodies, fit_address, ingestion_key, install_problem_handlers, management_key
+from campaigns.starter.http import (
+    describe_bodies,
+    few_at_once,
+    fit_address,
+    ingestion_key,
+    install_problem_handlers,
+    management_key,
+)
 from campaigns.starter.routes import campaigns, customers, entries, ingestion, journeys, segments, system, templates
 from campaigns.starter.services import Services, make_services
 from campaigns.workflows import search_attributes
+from campaigns.workflows.bulk import ExistingMembers, starter_queue
 from campaigns.workflows.client import EntryClient, connect
 
 log = structlog.get_logger()
@@ -26,8 +35,11 @@ def make_app(parts: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         parts.dispatcher.start()
-        loops = [asyncio.create_task(loop) for loop in (parts.due_entries.run(), parts.rules.run())]
-        yield
+        loops = [
+            asyncio.create_task(loop) for loop in (parts.due_entries.run(), parts.rules.run(), parts.housekeeping.run())
+        ]
+        async with bulk_worker(parts):
+            yield
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
@@ -37,11 +49,24 @@ def make_app(parts: Services) -> FastAPI:
     app.state.services = parts
     install_problem_handlers(app)
     app.include_router(system.router)
-    app.include_router(ingestion.router, dependencies=[Depends(ingestion_key(parts.settings))])
+    app.include_router(ingestion.router, dependencies=[Depends(ingestion_key(parts.settings)), Depends(few_at_once())])
     for module in (customers, segments, journeys, campaigns, entries, templates):
         app.include_router(module.router, dependencies=[Depends(management_key(parts.settings)), Depends(fit_address)])
     describe_bodies(app)
     return app
+
+
+def bulk_worker(parts: Services) -> Worker:
+    """Serves the starters' own bulk work."""
+    return Worker(
+        parts.client.client,
+        task_queue=starter_queue(parts.client.task_queue),
+        workflows=[ExistingMembers],
+        activities=[parts.due_entries.enter_existing],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=100,
+        max_concurrent_activities=10,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -25,7 +25,7 @@ from campaigns.workflows.registry import Journeys
 
 Place = tuple[str | int, ...]
 
-READ_ONLY = {"status", "version", "created_at", "updated_at", "warnings", "advice"}
+READ_ONLY = {"status", "version", "created_at", "updated_at", "warnings", "advice", "existing_members_left"}
 """What answers say besides the definition: an answer may be edited and sent back."""
 
 

@@ -89,6 +89,9 @@ class Dispatcher:
             case "erase":
                 await self._client.delete(row.entry_id)
                 return True
+            case "existing":
+                await self._client.enter_existing(row.entry_id, datetime.fromisoformat(row.payload["begin"]))
+                return True
             case "follow":
                 if self.follow is not None:
                     await self.follow(row.payload)

@@ -5,6 +5,7 @@ import time
 from datetime import datetime, timedelta
 
 import structlog
+from temporalio import activity
 
 from campaigns.models.campaign import Campaign
 from campaigns.models.database import Connection, Database
@@ -16,11 +17,15 @@ from campaigns.models.values import iso, utc_now
 from campaigns.starter.admit import admit
 from campaigns.starter.dispatch import Dispatcher
 from campaigns.starter.intake import Intake
+from campaigns.workflows.bulk import ENTER_EXISTING, Progress
 
 EVERY_S = 1.0
 BATCH = 200
 EXISTING_A_SECOND = 100
-"""So many members at a campaign's start, for each starter."""
+"""So many members at a campaign's start."""
+AT_A_TIME = 10
+ACTIVITY_S = 60
+"""So long one activity works, before its progress stands in the workflow's history."""
 
 log = structlog.get_logger()
 
@@ -37,19 +42,31 @@ class DueEntries:
     async def run(self) -> None:
         """Works until it is cancelled."""
         while True:
-            began = time.monotonic()
             try:
-                while await self.once(BATCH, existing=False) == BATCH:
+                while await self.once(BATCH) == BATCH:
                     pass
-                await self.once(int(EXISTING_A_SECOND * EVERY_S), existing=True)
             except Exception:
                 log.exception("entering those who are due failed, and goes on")
-            await asyncio.sleep(max(0.0, began + EVERY_S - time.monotonic()))
+            await asyncio.sleep(EVERY_S)
 
-    async def once(self, limit: int, *, existing: bool) -> int:
-        """Decides about those who are due; how many there were."""
+    @activity.defn(name=ENTER_EXISTING)
+    async def enter_existing(self, campaign: str) -> Progress:
+        """Decides about existing members for a while, at a bounded rate; done again it goes on where it was."""
+        began, done = time.monotonic(), 0
+        while time.monotonic() - began < ACTIVITY_S:
+            number = await self.once(AT_A_TIME, campaign)
+            done += number
+            activity.heartbeat(done)
+            if number < AT_A_TIME:
+                break
+            await asyncio.sleep(max(0.0, began + done / EXISTING_A_SECOND - time.monotonic()))
         async with self._database.read() as connection:
-            found = await due_entries.due(connection, utc_now(), limit, existing=existing)
+            return Progress(done, await due_entries.count_existing(connection, campaign))
+
+    async def once(self, limit: int, existing_of: str | None = None) -> int:
+        """Decides about those who are due, or about existing members of a campaign; how many there were."""
+        async with self._database.read() as connection:
+            found = await due_entries.due(connection, utc_now(), limit, existing_of)
         for campaign, customer_id in found:
             async with self._database.write() as connection:
                 owed = await self._decide(connection, campaign, customer_id)

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hmac
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -235,6 +235,26 @@ def ingestion_key(settings: Settings) -> Callable[[Request], Awaitable[None]]:
             )
 
     return check
+
+
+MAX_IN_FLIGHT = 256
+
+
+def few_at_once(limit: int = MAX_IN_FLIGHT) -> Callable[[], AsyncIterator[None]]:
+    """Takes so many requests at a time, and turns others away before they cost memory: 429, to be tried again."""
+    in_flight = 0
+
+    async def gate() -> AsyncIterator[None]:
+        nonlocal in_flight
+        if in_flight >= limit:
+            raise Problem(429, "Too many requests", f"{limit} requests are under way", headers={"Retry-After": "1"})
+        in_flight += 1
+        try:
+            yield
+        finally:
+            in_flight -= 1
+
+    return gate
 
 
 def _same(given: str, wanted: str) -> bool:

@@ -22,6 +22,16 @@ from campaigns.starter.admit import Person, admit, exit_row
 from campaigns.starter.membership import Change, Touch, change_row, follow
 from campaigns.starter.tracking import TrackingMessage
 
+
+def _answer(message: TrackingMessage, outcome: "_Outcome") -> Json:
+    return {
+        "success": True,
+        "messageId": message.message_id,
+        "decisions": [decision.to_json() for decision in outcome.decisions],
+        "signalled": outcome.signalled,
+    }
+
+
 EVENT_NAMES = 10_000
 """So many names of events a starter keeps in mind; others are looked up each time."""
 
@@ -56,29 +66,60 @@ class Intake:
     async def take(self, message: TrackingMessage) -> Json:
         """Takes in one message of the tracking API; the answer, which a double gets again. Durable when it returns."""
         async with self._database.write() as connection:
+            if quiet := await self._take_quiet(connection, [message]):
+                return quiet[message.message_id]
             person = await self.person(connection, message.user_id, creates=message.type == "identify")
             received = person.now if person else utc_now()
             if not await events.add(connection, message.row(received)):
                 return await events.answer(connection, message.message_id) or {}
-            if message.event_name is not None and message.event_name not in self._heard_of:
-                await events.remember_names(connection, [message.event_name], received)
+            await self._remember_names(connection, [message], received)
             outcome = _Outcome()
             if person and message.event_name is not None:
                 outcome = await self._event(connection, person, message, received)
             elif person:
                 traits = message.traits if message.type == "identify" else {}
                 outcome = await self._profile(connection, person, traits, message.type)
-            answer = {
-                "success": True,
-                "messageId": message.message_id,
-                "decisions": [decision.to_json() for decision in outcome.decisions],
-                "signalled": outcome.signalled,
-            }
+            answer = _answer(message, outcome)
             await events.set_answer(connection, message.message_id, answer)
-        if message.event_name is not None and len(self._heard_of) < EVENT_NAMES:
-            self._heard_of.add(message.event_name)
+        self._heard([message])
         self._dispatcher.dispatch(outcome.owed)
         return answer
+
+    async def take_many(self, messages: Sequence[TrackingMessage]) -> list[Json]:
+        """Takes in messages; the answers in their order. Those that concern nobody are taken together."""
+        async with self._database.write() as connection:
+            quiet = await self._take_quiet(connection, messages)
+        self._heard([message for message in messages if message.message_id in quiet])
+        return [quiet.get(message.message_id) or await self.take(message) for message in messages]
+
+    async def _take_quiet(self, connection: Connection, messages: Sequence[TrackingMessage]) -> dict[str, Json]:
+        """Keeps the messages that concern no campaign, segment or entry; their answers by message id.
+
+        Of a customer whom one of the messages concerns none is taken, so that each customer's stay in their order.
+        """
+        names = {message.event_name for message in messages if message.event_name}
+        ids = {message.user_id for message in messages if message.user_id}
+        concern = await events.concerning(connection, names, ids)
+        quiet_ids = concern.known - concern.running
+        for message in messages:
+            if message.user_id and (message.type == "identify" or message.event_name in concern.names):
+                quiet_ids.discard(message.user_id)
+        quiet = [message for message in messages if message.user_id is None or message.user_id in quiet_ids]
+        if not quiet:
+            return {}
+        now = utc_now()
+        await self._remember_names(connection, quiet, now)
+        rows = [{**message.row(now), "answer": _answer(message, _Outcome())} for message in quiet]
+        return await events.add_many(connection, rows)
+
+    async def _remember_names(self, connection: Connection, messages: Sequence[TrackingMessage], now: datetime) -> None:
+        names = {message.event_name for message in messages} - self._heard_of
+        await events.remember_names(connection, names, now)
+
+    def _heard(self, messages: Sequence[TrackingMessage]) -> None:
+        """What is committed need not be written again."""
+        if len(self._heard_of) < EVENT_NAMES:
+            self._heard_of.update(message.event_name for message in messages if message.event_name)
 
     async def put_customer(self, customer_id: str, attributes: Json) -> list[Decision]:
         """Makes the customer, or changes the given attributes; null takes one away."""
@@ -243,7 +284,7 @@ class Intake:
         trigger = Trigger(message.message_id, "event", message.event_name or "", received, message.properties)
         outcome = _Outcome()
         for entry in person.running:
-            owed = await self._heard(connection, person, entry, trigger)
+            owed = await self._hears(connection, person, entry, trigger)
             if owed:
                 outcome.signalled.append(entry.id)
                 outcome.owed.extend(owed)
@@ -264,7 +305,7 @@ class Intake:
             await events.forget(connection, message.message_id)
         return outcome
 
-    async def _heard(
+    async def _hears(
         self, connection: Connection, person: Person, entry: RunningEntry, trigger: Trigger
     ) -> list[DispatchRow]:
         """What a running entry makes of the event: a conversion, an exit, or a signal with what it matches."""

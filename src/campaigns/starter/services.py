@@ -12,6 +12,7 @@ from campaigns.models.signing import Signing
 from campaigns.models.values import Json
 from campaigns.starter.dispatch import Dispatcher
 from campaigns.starter.due import DueEntries
+from campaigns.starter.housekeeping import Housekeeping
 from campaigns.starter.intake import Intake
 from campaigns.starter.membership import Touch
 from campaigns.starter.rules import Rules
@@ -33,6 +34,7 @@ class Services:
     intake: Intake
     due_entries: DueEntries
     rules: Rules
+    housekeeping: Housekeeping
 
 
 def make_services(settings: Settings, database: Database, client: EntryClient) -> Services:
@@ -50,8 +52,11 @@ def make_services(settings: Settings, database: Database, client: EntryClient) -
 
     dispatcher.follow = follow
     rules = Rules(database, intake)
+    housekeeping = Housekeeping(database, settings.decisions_kept_for)
     due_entries = DueEntries(database, definitions, intake, dispatcher)
-    return Services(settings, database, journeys, definitions, signing, client, dispatcher, intake, due_entries, rules)
+    return Services(
+        settings, database, journeys, definitions, signing, client, dispatcher, intake, due_entries, rules, housekeeping
+    )
 
 
 async def _services(request: Request) -> Services:

@@ -71,7 +71,7 @@ async def campaign_statistics(connection: Connection, versions: Sequence[Campaig
 
 
 async def _decisions(connection: Connection, key: str) -> list[tuple[str, int]]:
-    return [(outcome, number) for outcome, number in await statistics.decisions(connection, key)]
+    return [(outcome, int(number)) for outcome, number in await statistics.decisions(connection, key)]
 
 
 def _entries(rows: Sequence[Any]) -> dict[str, int]:

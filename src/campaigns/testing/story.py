@@ -11,7 +11,6 @@ from uuid import uuid4
 
 from pydantic import BaseModel, SecretStr
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import (
     ActivityInboundInterceptor,
@@ -41,6 +40,7 @@ from campaigns.workers.worker import make_worker, workflow_runner, workflows
 from campaigns.workflows import search_attributes
 from campaigns.workflows.client import EntryClient, workflow_id
 from campaigns.workflows.code import Journey
+from campaigns.workflows.converter import data_converter
 from campaigns.workflows.registry import Journeys, load_journeys
 
 CHANNELS = ("email", "sms", "whatsapp", "push", "webhook")
@@ -251,7 +251,7 @@ class Story:
         handle = self._environment.client.get_workflow_handle(workflow_id(self.entry_id))
         replayer = Replayer(
             workflows=workflows(journeys, Signing(SECRET)),
-            data_converter=pydantic_data_converter,
+            data_converter=data_converter,
             workflow_runner=workflow_runner(),
         )
         await replayer.replay_workflow(await handle.fetch_history())
@@ -335,7 +335,7 @@ async def telling(
             await WorkflowEnvironment.start_time_skipping(
                 test_server_existing_path=str(time_skipping_server()),
                 test_server_startup_timeout=timedelta(seconds=60),
-                data_converter=pydantic_data_converter,
+                data_converter=data_converter,
             )
         )
         await search_attributes.register(environment.client)

@@ -2,20 +2,23 @@
 
 import asyncio
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, SignalWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from campaigns.workflows import search_attributes
+from campaigns.workflows.bulk import ExistingMembers, starter_queue
 from campaigns.workflows.contract import EntryInput
+from campaigns.workflows.converter import data_converter
 
 TASK_QUEUE = "campaigns"
 CLOSING_PAUSES_S = (0.02, 0.05, 0.1, 0.3, 1.0)
@@ -26,7 +29,7 @@ DECLARED = "Entry"
 async def connect() -> Client:
     """A client by Temporal's own settings (environment, profiles)."""
     settings: dict[str, Any] = {"target_host": "localhost:7233", **ClientConfig.load_client_connect_config()}
-    return await Client.connect(**settings, data_converter=pydantic_data_converter)
+    return await Client.connect(**settings, data_converter=data_converter)
 
 
 def workflow_id(entry_id: str) -> str:
@@ -48,7 +51,7 @@ class EntryClient:
 
     def __init__(self, client: Client, task_queue: str = TASK_QUEUE) -> None:
         self.client = client
-        self._task_queue = task_queue
+        self.task_queue = task_queue
 
     async def start(self, entry: EntryInput, signal: Signal | None = None) -> bool:
         """Starts the entry's workflow, with a first signal if one came before it; False where it was started before."""
@@ -61,7 +64,7 @@ class EntryClient:
                 entry.workflow or DECLARED,
                 entry,
                 id=workflow_id(entry.entry_id),
-                task_queue=self._task_queue,
+                task_queue=self.task_queue,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if signal else WorkflowIDConflictPolicy.FAIL,
                 search_attributes=search_attributes.of_entry(entry),
@@ -71,6 +74,19 @@ class EntryClient:
         except WorkflowAlreadyStartedError:
             return False
         return True
+
+    async def enter_existing(self, campaign: str, begin: datetime) -> None:
+        """Starts the workflow that enters a campaign's existing members, at that time; once."""
+        delay = begin - datetime.now(UTC)
+        with suppress(WorkflowAlreadyStartedError):
+            await self.client.start_workflow(
+                ExistingMembers.run,
+                campaign,
+                id=f"existing-members-{campaign}-{begin:%Y%m%dT%H%M%S.%f}",
+                task_queue=starter_queue(self.task_queue),
+                start_delay=delay if delay > timedelta(0) else None,
+                static_summary=f"existing members of {campaign}",
+            )
 
     async def signal(self, entry_id: str, signal: Signal) -> bool:
         """Signals the entry once by the signal's request id; False where no such workflow runs."""

@@ -1,14 +1,15 @@
 """Decisions and holdouts."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
-from campaigns.models.tables import Decision, Holdout
+from campaigns.models.tables import Decision, Holdout, PrunedDecisions
 
 
 async def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
@@ -40,6 +41,27 @@ async def make_anonymous(connection: Connection, customer_id: str) -> None:
     """Takes the customer out of decisions: what is left only counts."""
     statement = update(Decision).where(Decision.customer_id == customer_id)
     await connection.execute(statement.values(customer_id=None, trigger_id=""))
+
+
+UNINTERESTING = ("not_live", "not_started", "ended", "segment_inactive", "not_matching", "duplicate", "erased")
+"""Outcomes that say nothing of the customer's own history with the campaign."""
+
+
+async def prune(connection: Connection, before: datetime, limit: int) -> int:
+    """Deletes some uninteresting decisions from before; how many. They are counted still."""
+    found = select(Decision.id, Decision.campaign_key, Decision.outcome)
+    found = found.where(Decision.decided_at < before, Decision.outcome.in_(UNINTERESTING)).limit(limit)
+    rows = (await connection.execute(found.with_for_update(skip_locked=True))).all()
+    if not rows:
+        return 0
+    await connection.execute(delete(Decision).where(Decision.id.in_([row.id for row in rows])))
+    for (key, outcome), number in Counter((row.campaign_key, row.outcome) for row in rows).items():
+        statement = insert(connection, PrunedDecisions).values(campaign_key=key, outcome=outcome, number=number)
+        more = PrunedDecisions.number + number
+        await connection.execute(
+            statement.on_conflict_do_update(index_elements=["campaign_key", "outcome"], set_={"number": more})
+        )
+    return len(rows)
 
 
 async def add_holdouts(connection: Connection, campaigns: Iterable[str], customer_id: str, now: datetime) -> None:

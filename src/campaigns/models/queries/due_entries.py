@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, literal, select
+from sqlalchemy import delete, func, literal, select
 
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
@@ -36,12 +36,24 @@ async def add_existing(connection: Connection, campaign: str, segments: list[str
     await connection.execute(insert(connection, DueEntry).from_select(columns, members))
 
 
-async def due(connection: Connection, now: datetime, limit: int, *, existing: bool) -> list[tuple[str, str]]:
-    """Campaign and customer of those who are due, the longest first."""
-    statement = select(DueEntry.campaign_key, DueEntry.customer_id)
-    statement = statement.where(DueEntry.due_at <= now, DueEntry.existing.is_(existing))
+async def due(
+    connection: Connection, now: datetime, limit: int, existing_of: str | None = None
+) -> list[tuple[str, str]]:
+    """Campaign and customer of those who are due at an interval, or as existing members; the longest first."""
+    statement = select(DueEntry.campaign_key, DueEntry.customer_id).where(DueEntry.due_at <= now)
+    if existing_of is None:
+        statement = statement.where(DueEntry.existing.is_(False))
+    else:
+        statement = statement.where(DueEntry.existing.is_(True), DueEntry.campaign_key == existing_of)
     rows = await connection.execute(statement.order_by(DueEntry.due_at).limit(limit))
     return [(campaign, customer_id) for campaign, customer_id in rows]
+
+
+async def count_existing(connection: Connection, campaign: str) -> int:
+    """How many existing members are still to be decided about."""
+    statement = select(func.count()).select_from(DueEntry)
+    statement = statement.where(DueEntry.existing.is_(True), DueEntry.campaign_key == campaign)
+    return int((await connection.execute(statement)).scalar_one())
 
 
 async def due_at(connection: Connection, campaign: str, customer_id: str) -> datetime | None:

@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import literal, select, union_all, update
 
 from campaigns.models.conditions import PastEvent
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
-from campaigns.models.tables import Event, EventName
+from campaigns.models.tables import CampaignTrigger, Customer, Entry, Event, EventName, SegmentMention
 from campaigns.models.values import Json
 
 HISTORY_LIMIT = 10_000
+CHUNK = 500
 
 
 async def add(connection: Connection, row: dict[str, Any]) -> bool:
@@ -34,6 +35,50 @@ async def unheard(connection: Connection, names: Iterable[str]) -> set[str]:
     wanted = set(names)
     known = await connection.execute(select(EventName.name).where(EventName.name.in_(wanted)))
     return wanted - set(known.scalars())
+
+
+class Concern(NamedTuple):
+    """Whom events may concern: what listens for their names, and what is known of their customers."""
+
+    names: set[str]
+    """Names that trigger, are a goal, or stand in a segment's rule."""
+    known: set[str]
+    running: set[str]
+    """Customers with running entries."""
+
+
+async def concerning(connection: Connection, names: Iterable[str], customer_ids: Iterable[str]) -> Concern:
+    """Whom events of these names and customers may concern: one statement, however many they are."""
+    wanted, ids = set(names), set(customer_ids)
+    statement: Any = union_all(
+        select(literal("name"), CampaignTrigger.name).where(
+            CampaignTrigger.type.in_(("event", "goal")), CampaignTrigger.name.in_(wanted)
+        ),
+        select(literal("name"), SegmentMention.name).where(
+            SegmentMention.kind == "event", SegmentMention.name.in_(wanted)
+        ),
+        select(literal("known"), Customer.id).where(Customer.id.in_(ids)),
+        select(literal("running"), Entry.customer_id).where(Entry.customer_id.in_(ids), Entry.status == "running"),
+    )
+    found: dict[str, set[str]] = {"name": set(), "known": set(), "running": set()}
+    for kind, value in await connection.execute(statement):
+        found[kind].add(value)
+    return Concern(found["name"], found["known"], found["running"])
+
+
+async def add_many(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, Json]:
+    """Adds messages; those that are known by their id are left as they are. The answers that were given, by id."""
+    answers: dict[str, Json] = {}
+    for start in range(0, len(rows), CHUNK):
+        some = rows[start : start + CHUNK]
+        statement = insert(connection, Event).values(some).on_conflict_do_nothing().returning(Event.message_id)
+        new = set((await connection.execute(statement)).scalars())
+        answers |= {row["message_id"]: row["answer"] for row in some if row["message_id"] in new}
+        doubles = {row["message_id"] for row in some} - new
+        if doubles:
+            known = select(Event.message_id, Event.answer).where(Event.message_id.in_(doubles))
+            answers |= {message_id: answer or {} for message_id, answer in await connection.execute(known)}
+    return answers
 
 
 async def add_history(connection: Connection, rows: list[dict[str, Any]]) -> int:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, union_all
 
 from campaigns.models.database import Connection
-from campaigns.models.tables import Decision, Entry, Holdout, Message, StepOutcome
+from campaigns.models.tables import Decision, Entry, Holdout, Message, PrunedDecisions, StepOutcome
 
 Rows = Sequence[Any]
 
@@ -19,9 +19,12 @@ async def entries(connection: Connection, campaign: str) -> Rows:
 
 
 async def decisions(connection: Connection, campaign: str) -> Rows:
-    """Outcome, number."""
-    statement = select(Decision.outcome, func.count()).where(Decision.campaign_key == campaign)
-    return (await connection.execute(statement.group_by(Decision.outcome))).all()
+    """Outcome, number; those that were pruned too."""
+    kept = select(Decision.outcome, func.count().label("number")).where(Decision.campaign_key == campaign)
+    pruned = select(PrunedDecisions.outcome, PrunedDecisions.number).where(PrunedDecisions.campaign_key == campaign)
+    both = union_all(kept.group_by(Decision.outcome), pruned).subquery()
+    statement = select(both.c.outcome, func.sum(both.c.number)).group_by(both.c.outcome)
+    return (await connection.execute(statement)).all()
 
 
 async def steps(connection: Connection, campaign: str, version: int | None) -> Rows:

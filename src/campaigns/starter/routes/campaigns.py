@@ -13,8 +13,9 @@ from campaigns.models.campaign import (
 )
 from campaigns.models.database import Connection
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.queries import campaigns, due_entries, entries, events, segments
+from campaigns.models.queries import campaigns, dispatch, due_entries, entries, events, segments
 from campaigns.models.queries.campaigns import CampaignRow
+from campaigns.models.queries.dispatch import SWEEP_AFTER, DispatchRow
 from campaigns.models.values import Json, iso, utc_now
 from campaigns.starter.checking import advise, checked_definition
 from campaigns.starter.http import Body, Limit, Problem, decode_cursor, encode_cursor, not_found, takes
@@ -92,6 +93,7 @@ async def move_campaign(key: CampaignKey, move: str, parts: Parts, response: Res
     if move not in MOVES:
         raise Problem(404, "Not found", f"a campaign knows {', '.join(MOVES)}, not {move!r}")
     now = utc_now()
+    owed: list[DispatchRow] = []
     async with parts.database.write() as connection:
         row = await campaigns.get(connection, key, lock=True)
         if row is None:
@@ -102,12 +104,13 @@ async def move_campaign(key: CampaignKey, move: str, parts: Parts, response: Res
         if move == "start":
             definition = await parts.definitions.get(connection, key, row.version, frozen=False)
             await _check_names(connection, definition)
-            await _enter_existing(connection, definition, now)
+            owed = await _enter_existing(connection, definition, now)
         await campaigns.set_status(connection, row, status, now)
         if move == "resume":
             await entries.dispatch_to_held(connection, key, now)
         elif move == "stop":
             await entries.stop_running(connection, key, now)
+    parts.dispatcher.dispatch(owed)
     return await _answer(parts, key, response)
 
 
@@ -155,12 +158,18 @@ def _entry_cursor(cursor: str | None) -> Any:
         raise Invalid([FieldError("cursor", "is not a cursor of this list")]) from None
 
 
-async def _enter_existing(connection: Connection, definition: Campaign, now: datetime) -> None:
+async def _enter_existing(connection: Connection, definition: Campaign, now: datetime) -> list[DispatchRow]:
+    """Existing members are due at the campaign's start; a workflow is owed that enters them."""
     trigger = definition.trigger
-    if isinstance(trigger, SegmentTrigger) and trigger.include_existing:
-        inactive = await segments.inactive(connection, trigger.segments)
-        active = [segment for segment in trigger.segments if segment not in inactive]
-        await due_entries.add_existing(connection, definition.key, active, max(now, definition.starts_at or now))
+    if not isinstance(trigger, SegmentTrigger) or not trigger.include_existing:
+        return []
+    inactive = await segments.inactive(connection, trigger.segments)
+    active = [segment for segment in trigger.segments if segment not in inactive]
+    begin = max(now, definition.starts_at or now)
+    await due_entries.add_existing(connection, definition.key, active, begin)
+    row = DispatchRow(f"existing-{definition.key}", "existing", definition.key, {"begin": iso(begin)})
+    await dispatch.add(connection, [row], now + SWEEP_AFTER)
+    return [row]
 
 
 async def _check_names(connection: Connection, definition: Campaign) -> None:
@@ -220,6 +229,7 @@ async def _answer(parts: Services, key: str, response: Response) -> Json:
         row = await _row(connection, key)
         definition = await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
         found = await _warnings(connection, definition)
+        left = await due_entries.count_existing(connection, key)
         unheard = await events.unheard(connection, [one.event for one in definition.listeners])
     response.headers["ETag"] = _etag(row)
     advice = [f"nobody has sent the event {name!r} so far" for name in sorted(unheard)] + advise(definition)
@@ -227,7 +237,7 @@ async def _answer(parts: Services, key: str, response: Response) -> Json:
     if definition.workflow is not None:
         shown["steps"] = None
     shown["starts_at"] = shown["starts_at"] or iso(row.created_at)
-    return {**shown, **_row_json(row), "warnings": found, "advice": advice}
+    return {**shown, **_row_json(row), "warnings": found, "advice": advice, "existing_members_left": left}
 
 
 async def _warnings(connection: Connection, definition: Campaign) -> list[str]:

@@ -13,6 +13,7 @@ from campaigns.starter.tracking import (
     MAX_BATCH_BYTES,
     MAX_BATCH_MESSAGES,
     MAX_MESSAGE_BYTES,
+    TrackingMessage,
     parse_message,
 )
 
@@ -87,15 +88,21 @@ async def batch(request: Request, parts: Parts) -> Json:
     if len(listed) > MAX_BATCH_MESSAGES:
         detail = f"has more than {MAX_BATCH_MESSAGES} messages"
         raise Problem(413, "Too large", f"batch {detail}", [FieldError("batch", detail)])
-    return {"success": True, "results": [await _result(parts, message) for message in listed]}
+    checked = [_checked(message) for message in listed]
+    answers = iter(await parts.intake.take_many([one for one in checked if isinstance(one, TrackingMessage)]))
+    return {
+        "success": True,
+        "results": [next(answers) if isinstance(one, TrackingMessage) else one for one in checked],
+    }
 
 
-async def _result(parts: Services, raw: object) -> Json:
+def _checked(raw: object) -> TrackingMessage | Json:
+    """The message, or what is said of one that is bad."""
     try:
         if len(orjson.dumps(raw)) > MAX_MESSAGE_BYTES:
             raise Problem(413, "Too large", "the message is too large", [FieldError("body", "is too large")])
         check_fit(raw)
-        return await parts.intake.take(parse_message(raw))
+        return parse_message(raw)
     except Invalid as error:
         return {"success": False, "error": invalid_problem(error).to_json()}
     except Problem as problem:
