@@ -147,12 +147,22 @@ async def test_an_edited_rule_and_its_preview(product: Product):
         await starter.until_ended("c")
 
 
-async def test_an_edited_rule_reaches_everyone_in_the_background(product: Product, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("op", ["at_least", "after"])
+async def test_an_edited_rule_reaches_everyone_in_the_background(
+    product: Product, monkeypatch: pytest.MonkeyPatch, op: str
+):
     monkeypatch.setattr("campaigns.starter.membership.PAGE", 3)
+    monkeypatch.setattr("campaigns.starter.rules.SQL_PAGE", 3)
     starter = await product.starter()
     for number in range(40):
-        await starter.call("PUT", f"/v1/customers/c{number:02}", {"n": number})
-    answer = await segment(starter, "even", {"attribute": "n", "op": "at_least", "value": 1})
+        await starter.call("PUT", f"/v1/customers/c{number:02}", {"n": number, "on": f"2026-01-{number % 28 + 1:02}"})
+    # The one by SQL, the other by Python.
+    rule = (
+        {"attribute": "n", "op": op, "value": 1}
+        if op == "at_least"
+        else {"attribute": "on", "op": op, "value": "2026-01-02"}
+    )
+    answer = await segment(starter, "even", rule)
     assert answer["recomputing"]["total"] == 40
     assert answer["recomputing"]["done"] < 40
 
@@ -160,7 +170,9 @@ async def test_an_edited_rule_reaches_everyone_in_the_background(product: Produc
         return (await starter.call("GET", "/v1/segments/even"))["recomputing"] is None
 
     await until(done)
-    assert len(await members(starter, "even")) == 39
+    expected = {f"c{n:02}" for n in range(40) if (n >= 1 if op == "at_least" else n % 28 >= 2)}
+    assert await members(starter, "even") == expected
+    assert await causes(starter, "c03") == [("even", "entered", "rule")]
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ class _Compared(Strict):
                 raise ValueError(f"value: the op {self.op} takes none")
         elif not given:
             raise ValueError(f"value: the op {self.op} needs one")
-        elif self.op == "in" and not isinstance(self.value, list) and not _is_reference(self.value):
+        elif self.op == "in" and not isinstance(self.value, list) and not is_reference(self.value):
             raise ValueError("value: the op in needs a list")
         return self
 
@@ -240,12 +240,13 @@ def _about(facts: Facts, event: PastEvent) -> Facts:
     )
 
 
-def _is_reference(value: object) -> bool:
+def is_reference(value: object) -> bool:
+    """Whether the value of a comparison stands for another one."""
     return isinstance(value, dict) and len(value) == 1 and next(iter(value)) in ("trigger", "attribute")
 
 
 def _resolve(value: Any, facts: Facts) -> Any:
-    if _is_reference(value):
+    if is_reference(value):
         ((source, path),) = value.items()
         return look_up(facts.trigger if source == "trigger" else facts.attributes, str(path))
     return value
@@ -277,6 +278,10 @@ def _compare(condition: AttributeIs | PropertyIs, actual: Any, facts: Facts) -> 
 
 def _same(left: Any, right: Any) -> bool:
     # True == 1 in Python, but not in anybody's data.
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
     return isinstance(left, bool) == isinstance(right, bool) and bool(left == right)
 
 

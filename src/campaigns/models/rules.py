@@ -98,6 +98,11 @@ def mentions(rule: Condition) -> Mentions:
     )
 
 
+def turns_with_time(rule: Condition) -> bool:
+    """Whether time alone may change whether the rule holds."""
+    return any(isinstance(part, EventDone) and part.within is not None for part in walk(rule))
+
+
 def turns_at(rule: Condition, facts: Facts) -> datetime | None:
     """The next moment at which time alone may change whether the rule holds; None where it never does.
 

@@ -70,8 +70,7 @@ async def follow(connection: Connection, person: Person, touch: Touch) -> list[C
     while work.left:
         key = work.left.pop(0)
         if await _evaluate(connection, person, key, work):
-            dependents = await segments.touched(connection, (), (), [key])
-            work.add(row for row in dependents if row.key != key)
+            work.add(await segments.touched(connection, (), (), [key], dependents_only=True))
     return await _write(connection, person, work, touch.cause)
 
 

@@ -7,15 +7,17 @@ import structlog
 from campaigns.models.conditions import Condition
 from campaigns.models.database import Database
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.queries import campaigns, customers, segments
+from campaigns.models.queries import campaigns, customers, rules, segments
+from campaigns.models.queries.rules import NotInSql
 from campaigns.models.queries.segments import SegmentRow
-from campaigns.models.rules import cycle, known_rule, mentions, parse_rule
+from campaigns.models.rules import cycle, known_rule, mentions, parse_rule, turns_with_time
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.intake import Intake
 from campaigns.starter.membership import Touch, compare
 
 EVERY_S = 1.0
 TURNS = 200
+SQL_PAGE = 5_000
 AT_ONCE = 4
 """So many pages of an edited rule are worked off before it is answered; the rest in the background."""
 
@@ -78,11 +80,14 @@ class Rules:
             listening = [
                 one.key for one in await campaigns.triggered_by(connection, "segment", [key]) if one.status == "live"
             ]
-            while after is not None:
-                page = await compare(connection, key, rule, after)
-                enter, leave, after = enter + len(page.enter), leave + len(page.leave), page.last
-                # Others have work to do too.
-                await asyncio.sleep(0)
+            try:
+                enter, leave = await rules.count_differing(connection, key, rules.compiled(connection, rule, utc_now()))
+            except NotInSql:
+                while after is not None:
+                    page = await compare(connection, key, rule, after)
+                    enter, leave, after = enter + len(page.enter), leave + len(page.leave), page.last
+                    # Others have work to do too.
+                    await asyncio.sleep(0)
             members = await segments.count_members(connection, key)
         reached = enter if listening and (row is None or row.active) else 0
         return {
@@ -99,13 +104,34 @@ class Rules:
             row = await (segments.to_recompute(connection) if key is None else segments.get(connection, key))
             if row is None or row.rule is None or row.recomputed_to is None:
                 return False
-            page = await compare(connection, row.key, known_rule(row.rule), row.recomputed_to)
+            rule = known_rule(row.rule)
+            alone = not row.recompute_triggers and not turns_with_time(rule)
+            alone = alone and not await segments.touched(connection, (), (), [row.key], dependents_only=True)
+        if alone:
+            try:
+                return await self._apply(row, rule) or key is None
+            except NotInSql:
+                pass
+        async with self._database.read() as connection:
+            page = await compare(connection, row.key, rule, row.recomputed_to)
         touch = Touch("rule", segments=frozenset([row.key]))
         for customer_id in sorted({*page.enter, *page.leave, *page.turning}):
             await self._intake.look_again(customer_id, touch, triggers=row.recompute_triggers)
         async with self._database.write() as connection:
             await segments.recomputed(connection, row.key, row.rule_version, page.last)
         return page.last is not None or key is None
+
+    async def _apply(self, row: SegmentRow, rule: Condition) -> bool:
+        """Applies the rule to a page of customers together, as nothing else follows from it; whether more are left."""
+        async with self._database.write() as connection:
+            known = await segments.get(connection, row.key, lock=True)
+            if known is None or known.rule_version != row.rule_version or known.recomputed_to is None:
+                return True
+            now = utc_now()
+            belongs = rules.compiled(connection, rule, now)
+            _, last = await rules.apply(connection, row.key, belongs, known.recomputed_to, SQL_PAGE, now, "rule")
+            await segments.recomputed(connection, row.key, row.rule_version, last)
+        return last is not None
 
     async def turn_once(self) -> int:
         """Looks again at those whom time alone may have turned; how many there were."""

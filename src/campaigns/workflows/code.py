@@ -460,8 +460,8 @@ class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
 
     @property
     def now(self) -> datetime:
-        """The time, which stays the same however often the story is replayed."""
-        return self._past[0].at if self._past else self.runtime.now()
+        """When the last step was passed: the present, and the same however often the story is told again."""
+        return self._passed[-1].at if self._passed else self._began_at or self.runtime.now()
 
     def patched(self, change: str) -> bool:
         """Whether a change of the story applies to this entry: not to one that went past it before the change."""
@@ -472,7 +472,7 @@ class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
             # An earlier run came past this place before the change was made.
             passed = Passed(mark, None, self.now)
         else:
-            passed = Passed(mark, "yes" if self.runtime.patched(change) else None, self.runtime.now())
+            passed = Passed(mark, "yes" if self.runtime.patched(change) else None, self.now)
         self._passed.append(passed)
         return passed.result is not None
 

@@ -56,6 +56,8 @@ class Carried:
     went_on: bool
     skipped: bool = False
     """A skip has come for the step at which it rests."""
+    began_at: datetime | None = None
+    """When its first run began."""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class EntryWorkflow:
         self._rest = carried.rest
         self._went_on = carried.went_on
         self._skipped = carried.skipped
+        self._began_at = carried.began_at
 
     @workflow.signal(name="event", description="An event of the customer's that this entry listens for.")
     def on_event(self, event: EventSignal) -> None:
@@ -117,6 +118,7 @@ class EntryWorkflow:
     async def follow(self, story: Callable[[], Awaitable[None]]) -> str:
         """Runs the story to its end or to an exit, whichever comes first, and writes down how it ended."""
         self.runtime.details("beginning")
+        self._began_at = self._began_at or self.runtime.now()
         status, ended_by = await self._until_ended(story)
         if not (status == "completed" and self._went_on):
             await self._act("end", ProgressActivities.end_entry, EndTask(self._ref(), status, ended_by.value))
@@ -222,6 +224,7 @@ class EntryWorkflow:
             reports=self._reports,
             went_on=self._went_on,
             skipped=self._skipped and rest is not None,
+            began_at=self._began_at,
         )
         self.runtime.continue_as_new(replace(self._entry, carried=carried))
 

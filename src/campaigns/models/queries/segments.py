@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import and_, delete, false, func, or_, select, update
 
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
@@ -82,9 +82,14 @@ async def by_rule(connection: Connection) -> list[SegmentRow]:
 
 
 async def touched(
-    connection: Connection, attributes: Iterable[str], events: Iterable[str], keys: Iterable[str]
+    connection: Connection,
+    attributes: Iterable[str],
+    events: Iterable[str],
+    keys: Iterable[str],
+    *,
+    dependents_only: bool = False,
 ) -> list[SegmentRow]:
-    """The segments by rule that mention one of the attributes or events, and those of these keys."""
+    """The segments by rule that mention one of the attributes, events or segments; and these segments themselves."""
     mentioned = select(SegmentMention.segment_key).where(
         or_(
             and_(SegmentMention.kind == "attribute", SegmentMention.name.in_(set(attributes))),
@@ -93,7 +98,8 @@ async def touched(
         )
     )
     statement = _segments().where(Segment.rule.is_not(None))
-    statement = statement.where(or_(Segment.key.in_(mentioned), Segment.key.in_(set(keys))))
+    itself = false() if dependents_only else Segment.key.in_(set(keys))
+    statement = statement.where(or_(Segment.key.in_(mentioned), itself))
     return [SegmentRow(*row) for row in await connection.execute(statement.order_by(Segment.key))]
 
 
