@@ -1,12 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check format bench histories lock clean
+.PHONY: help install demo dev test check format bench bench-starter histories lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 help: ## lists the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 install: .venv/installed ## makes .venv/ from the lock file, and gets a Temporal server
 	@$(BIN)/python -m campaigns.cli.embedded.temporal
@@ -41,7 +41,10 @@ format: .venv/installed ## formats the code
 bench: install ## measures entries a second against the barest workflow, and a worker's memory
 	@$(BIN)/python benchmarks/entries.py --waiting 10000
 
-histories: install ## records the histories that the tests replay
+bench-starter: install ## measures admission, intake and rules on PostgreSQL against the barest of their kind
+	@$(BIN)/python benchmarks/starter.py --customers 10000 100000 1000000
+
+histories: install ## records those histories that the tests replay and that are not there yet
 	@$(BIN)/python -m tests.histories.record
 
 lock: .venv/installed ## resolves the dependencies anew (needs uv)
