@@ -131,10 +131,12 @@ async def admission(bench: Bench, competing: int, number: int) -> None:
 async def intake(bench: Bench, batches: int) -> None:
     """Events that concern nobody, in batches, against bare inserts of the same rows by the driver."""
 
+    run = uuid4().hex[:6]
+
     def some(batch: int) -> list:
         said = {"event": "Nobody Listens", "properties": {"total": 5, "items": ["a", "b"]}}
         return [
-            parse_message({"userId": f"c{index % 5000 + 1}", "messageId": f"{batch}-{index}", **said}, "track")
+            parse_message({"userId": f"c{index % 5000 + 5001}", "messageId": f"{run}-{batch}-{index}", **said}, "track")
             for index in range(BATCH)
         ]
 
@@ -144,8 +146,8 @@ async def intake(bench: Bench, batches: int) -> None:
         await bench.intake.take_many(batch)
     ours = batches * BATCH / (time.perf_counter() - began)
     connection = await asyncpg.connect(bench.url)
-    insert = """INSERT INTO event
-        (message_id, type, customer_id, anonymous_id, name, properties, timestamp, received_at, answer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"""
+    columns = "message_id, type, customer_id, anonymous_id, name, properties, timestamp, received_at, answer"
+    insert = f"INSERT INTO event ({columns}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
     rows = [
         [
             (row["message_id"], row["type"], row["customer_id"], None, row["name"], '{"total": 5, "items": ["a", "b"]}',

@@ -153,11 +153,18 @@ async def test_whom_a_rule_would_change(database_url: str):
     async with database.read() as connection:
         belongs = rules.compiled(connection, rule, NOW)
         assert await rules.count_differing(connection, "s", belongs) == (15, 5)
-        enter, leave, after, pages = [], [], "", 0
-        while after is not None:
-            some, others, after = await rules.differing(connection, "s", belongs, after, 10)
-            enter, leave, pages = enter + some, leave + others, pages + 1
-    assert (len(enter), sorted(leave), pages) == (15, [f"c{n:02}" for n in range(5)], 3)
+    after, pages = "", 0
+    while after is not None:
+        async with database.write() as connection:
+            after, pages = await rules.apply(connection, "s", belongs, after, 10, NOW, "rule"), pages + 1
+    async with database.read() as connection:
+        assert await rules.count_differing(connection, "s", belongs) == (0, 0)
+        members = [row.customer_id for row in await segments.members(connection, "s", "", 100)]
+        (left,) = await segments.changes(connection, "c01", 10)
+        (entered,) = await segments.changes(connection, "c10", 10)
+        assert await segments.changes(connection, "c07", 10) == []
+    assert (members, pages) == ([f"c{n:02}" for n in range(5, 25)], 3)
+    assert (left.change, left.cause, entered.change, entered.at) == ("left", "rule", "entered", NOW)
     await database.close()
 
 

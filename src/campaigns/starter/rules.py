@@ -17,7 +17,7 @@ from campaigns.starter.membership import Touch, compare
 
 EVERY_S = 1.0
 TURNS = 200
-SQL_PAGE = 5_000
+SQL_PAGE = 20_000
 AT_ONCE = 4
 """So many pages of an edited rule are worked off before it is answered; the rest in the background."""
 
@@ -129,7 +129,7 @@ class Rules:
                 return True
             now = utc_now()
             belongs = rules.compiled(connection, rule, now)
-            _, last = await rules.apply(connection, row.key, belongs, known.recomputed_to, SQL_PAGE, now, "rule")
+            last = await rules.apply(connection, row.key, belongs, known.recomputed_to, SQL_PAGE, now, "rule")
             await segments.recomputed(connection, row.key, row.rule_version, last)
         return last is not None
 

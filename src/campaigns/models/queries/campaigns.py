@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple, Protocol
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from campaigns.models.campaign import Campaign as Definition
 from campaigns.models.campaign import SegmentTrigger
@@ -158,10 +159,16 @@ async def triggered_by(
     connection: Connection, type_: Literal["event", "segment", "goal"], names: Iterable[str]
 ) -> list[CampaignRow]:
     """The campaigns of every status that one of the names triggers, or is the goal of, in a stable order."""
-    keys = select(CampaignTrigger.campaign_key)
-    keys = keys.where(CampaignTrigger.type == type_, CampaignTrigger.name.in_(sorted(set(names))))
-    rows = await connection.execute(_rows().where(Campaign.key.in_(keys)).order_by(Campaign.created_at, Campaign.key))
-    return [CampaignRow(*row) for row in rows]
+    asked = {"type": type_, "names": sorted(set(names))}
+    return [CampaignRow(*row) for row in await connection.execute(_triggered_by(), asked)]
+
+
+@cache
+def _triggered_by() -> Any:
+    keys = select(CampaignTrigger.campaign_key).where(
+        CampaignTrigger.type == bindparam("type"), CampaignTrigger.name.in_(bindparam("names", expanding=True))
+    )
+    return _rows().where(Campaign.key.in_(keys)).order_by(Campaign.created_at, Campaign.key)
 
 
 async def put_template(connection: Connection, key: str, content: Json, now: datetime) -> None:

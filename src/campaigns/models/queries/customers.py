@@ -27,8 +27,12 @@ from campaigns.models.values import Json
 
 async def lock(connection: Connection, customer_id: str) -> Json | None:
     """The customer's attributes, locked until the transaction's end; None where there is no such customer."""
-    statement = select(Customer.attributes).where(Customer.id == customer_id).with_for_update()
-    return (await connection.execute(statement)).scalar_one_or_none()
+    return (await connection.execute(_lock(), {"id": customer_id})).scalar_one_or_none()
+
+
+@cache
+def _lock() -> Any:
+    return select(Customer.attributes).where(Customer.id == bindparam("id")).with_for_update()
 
 
 async def lock_or_create(connection: Connection, customer_id: str, now: datetime) -> Json:

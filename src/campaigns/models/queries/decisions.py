@@ -3,27 +3,40 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from campaigns.models.database import Connection
-from campaigns.models.queries.base import insert
+from campaigns.models.queries.base import insert, insert_of
 from campaigns.models.tables import Decision, Holdout, PrunedDecisions
 
 
 async def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Keeps decisions."""
     if rows:
-        await connection.execute(insert(connection, Decision).values(rows))
+        await connection.execute(_add(connection.dialect.name), rows)
+
+
+@cache
+def _add(dialect: str) -> Any:
+    return insert_of(dialect, Decision.__table__)
 
 
 async def entered_by(connection: Connection, customer_id: str, trigger_id: str) -> set[str]:
     """The campaigns that this trigger has already entered the customer to."""
-    statement = select(Decision.campaign_key).where(
-        Decision.customer_id == customer_id, Decision.trigger_id == trigger_id, Decision.outcome == "entered"
+    asked = {"customer": customer_id, "trigger": trigger_id}
+    return set((await connection.execute(_entered_by(), asked)).scalars())
+
+
+@cache
+def _entered_by() -> Any:
+    return select(Decision.campaign_key).where(
+        Decision.customer_id == bindparam("customer"),
+        Decision.trigger_id == bindparam("trigger"),
+        Decision.outcome == "entered",
     )
-    return set((await connection.execute(statement)).scalars())
 
 
 async def of_customer(connection: Connection, customer_id: str, before: int | None, limit: int) -> Sequence[Any]:

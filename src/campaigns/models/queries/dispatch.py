@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, select, update
 
 from campaigns.models.database import Connection
-from campaigns.models.queries.base import insert
+from campaigns.models.queries.base import insert_of
 from campaigns.models.tables import Dispatch, Entry
 from campaigns.models.values import Json
 
@@ -29,7 +30,12 @@ async def add(connection: Connection, rows: Iterable[DispatchRow], due_at: datet
     """Owes these; whoever commits them tries at once, and the sweep from `due_at` on."""
     values: list[dict[str, Any]] = [{**row._asdict(), "due_at": due_at} for row in rows]
     if values:
-        await connection.execute(insert(connection, Dispatch).values(values).on_conflict_do_nothing())
+        await connection.execute(_add(connection.dialect.name), values)
+
+
+@cache
+def _add(dialect: str) -> Any:
+    return insert_of(dialect, Dispatch.__table__).on_conflict_do_nothing()
 
 
 async def take_due(connection: Connection, now: datetime, lease: timedelta, limit: int) -> list[DispatchRow]:

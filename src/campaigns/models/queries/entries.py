@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import case, func, literal, select, update
+from sqlalchemy import bindparam, case, func, literal, select, update
 
 from campaigns.models.database import Connection
 from campaigns.models.decision import EndedBy
-from campaigns.models.queries.base import insert
+from campaigns.models.queries.base import insert, insert_of
 from campaigns.models.tables import Dispatch, Entry, Message, StepOutcome
 from campaigns.models.values import Json
 
@@ -46,27 +47,42 @@ def _entries() -> Any:
 
 async def running_of_customer(connection: Connection, customer_id: str) -> list[RunningEntry]:
     """The customer's running entries, locked: a message of theirs is claimed either before or after this."""
+    return [RunningEntry(*row) for row in await connection.execute(_running_of_customer(), {"id": customer_id})]
+
+
+@cache
+def _running_of_customer() -> Any:
     statement = select(
         Entry.id, Entry.campaign_key, Entry.version, Entry.entry_key, Entry.trigger, Entry.exit_request,
         Entry.entered_at, Entry.exposed_at, Entry.converted_at,
     )  # fmt: skip
-    statement = statement.where(Entry.customer_id == customer_id, Entry.status == "running")
-    return [RunningEntry(*row) for row in await connection.execute(statement.order_by(Entry.id).with_for_update())]
+    statement = statement.where(Entry.customer_id == bindparam("id"), Entry.status == "running")
+    return statement.order_by(Entry.id).with_for_update()
 
 
 async def past_of_customer(connection: Connection, customer_id: str, campaigns: Iterable[str]) -> list[PastEntries]:
     """The last entry and the last exposure of the customer in each campaign and entry key."""
+    asked = {"id": customer_id, "campaigns": list(campaigns)}
+    return [PastEntries(*row) for row in await connection.execute(_past_of_customer(), asked)]
+
+
+@cache
+def _past_of_customer() -> Any:
     counted = case((func.coalesce(Entry.ended_by, "") != EndedBy.PREEMPTED.value, Entry.entered_at), else_=None)
     statement = select(Entry.campaign_key, Entry.entry_key, func.max(counted), func.max(Entry.exposed_at))
-    statement = statement.where(Entry.customer_id == customer_id, Entry.campaign_key.in_(list(campaigns)))
-    return [
-        PastEntries(*row) for row in await connection.execute(statement.group_by(Entry.campaign_key, Entry.entry_key))
-    ]
+    keys: Any = bindparam("campaigns", expanding=True)
+    statement = statement.where(Entry.customer_id == bindparam("id"), Entry.campaign_key.in_(keys))
+    return statement.group_by(Entry.campaign_key, Entry.entry_key)
 
 
 async def add(connection: Connection, row: dict[str, Any]) -> None:
     """Adds a running entry."""
-    await connection.execute(insert(connection, Entry).values(row))
+    await connection.execute(_add(connection.dialect.name), row)
+
+
+@cache
+def _add(dialect: str) -> Any:
+    return insert_of(dialect, Entry.__table__)
 
 
 async def lock(connection: Connection, entry_id: str) -> Any | None:

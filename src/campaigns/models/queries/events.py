@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import literal, select, union_all, update
+from sqlalchemy import bindparam, literal, select, union_all, update
 
 from campaigns.models.conditions import PastEvent
 from campaigns.models.database import Connection
-from campaigns.models.queries.base import insert
+from campaigns.models.queries.base import insert, insert_of
 from campaigns.models.tables import CampaignTrigger, Customer, Entry, Event, EventName, SegmentMention
 from campaigns.models.values import Json
 
@@ -18,8 +19,12 @@ CHUNK = 500
 
 async def add(connection: Connection, row: dict[str, Any]) -> bool:
     """Whether the message is new by its id; one that is known is left as it is."""
-    result = await connection.execute(insert(connection, Event).values(row).on_conflict_do_nothing())
-    return bool(result.rowcount)
+    return bool((await connection.execute(_add(connection.dialect.name), {"answer": None, **row})).rowcount)
+
+
+@cache
+def _add(dialect: str) -> Any:
+    return insert_of(dialect, Event.__table__).on_conflict_do_nothing()
 
 
 async def remember_names(connection: Connection, names: Iterable[str | None], now: datetime) -> None:
@@ -47,21 +52,27 @@ class Concern(NamedTuple):
     """Customers with running entries."""
 
 
-async def concerning(connection: Connection, names: Iterable[str], customer_ids: Iterable[str]) -> Concern:
-    """Whom events of these names and customers may concern: one statement, however many they are."""
-    wanted, ids = set(names), set(customer_ids)
-    statement: Any = union_all(
+@cache
+def _concerning() -> Any:
+    names: Any = bindparam("names", expanding=True)
+    ids: Any = bindparam("ids", expanding=True)
+    return union_all(
         select(literal("name"), CampaignTrigger.name).where(
-            CampaignTrigger.type.in_(("event", "goal")), CampaignTrigger.name.in_(wanted)
+            CampaignTrigger.type.in_(("event", "goal")), CampaignTrigger.name.in_(names)
         ),
         select(literal("name"), SegmentMention.name).where(
-            SegmentMention.kind == "event", SegmentMention.name.in_(wanted)
+            SegmentMention.kind == "event", SegmentMention.name.in_(names)
         ),
         select(literal("known"), Customer.id).where(Customer.id.in_(ids)),
         select(literal("running"), Entry.customer_id).where(Entry.customer_id.in_(ids), Entry.status == "running"),
     )
+
+
+async def concerning(connection: Connection, names: Iterable[str], customer_ids: Iterable[str]) -> Concern:
+    """Whom events of these names and customers may concern: one statement, however many they are."""
     found: dict[str, set[str]] = {"name": set(), "known": set(), "running": set()}
-    for kind, value in await connection.execute(statement):
+    asked = {"names": list(set(names)), "ids": list(set(customer_ids))}
+    for kind, value in await connection.execute(_concerning(), asked):
         found[kind].add(value)
     return Concern(found["name"], found["known"], found["running"])
 
@@ -71,8 +82,8 @@ async def add_many(connection: Connection, rows: list[dict[str, Any]]) -> dict[s
     answers: dict[str, Json] = {}
     for start in range(0, len(rows), CHUNK):
         some = rows[start : start + CHUNK]
-        statement = insert(connection, Event).values(some).on_conflict_do_nothing().returning(Event.message_id)
-        new = set((await connection.execute(statement)).scalars())
+        statement = insert(connection, Event).on_conflict_do_nothing().returning(Event.message_id)
+        new = set((await connection.execute(statement, some)).scalars())
         answers |= {row["message_id"]: row["answer"] for row in some if row["message_id"] in new}
         doubles = {row["message_id"] for row in some} - new
         if doubles:
@@ -99,7 +110,13 @@ async def answer(connection: Connection, message_id: str) -> Json | None:
 
 async def set_answer(connection: Connection, message_id: str, value: Json) -> None:
     """Keeps the answer for the message's doubles."""
-    await connection.execute(update(Event).where(Event.message_id == message_id).values(answer=value))
+    await connection.execute(_set_answer(), {"id": message_id, "value": value})
+
+
+@cache
+def _set_answer() -> Any:
+    table: Any = Event.__table__
+    return update(table).where(table.c.message_id == bindparam("id")).values(answer=bindparam("value"))
 
 
 async def history(connection: Connection, customer_id: str, names: Iterable[str]) -> tuple[PastEvent, ...]:

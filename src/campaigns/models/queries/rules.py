@@ -35,13 +35,11 @@ from campaigns.models.conditions import (
     is_reference,
 )
 from campaigns.models.database import Connection
-from campaigns.models.queries import segments
 from campaigns.models.queries.base import insert
-from campaigns.models.tables import Customer, Event, SegmentMember
+from campaigns.models.tables import Customer, Event, SegmentChange, SegmentMember
 from campaigns.models.values import parse_duration
 
 Expression = SQLColumnExpression[Any]
-CHUNK = 1_000
 MAX_INTEGER = 2**53
 """Beyond this a JSON number is not the same number everywhere."""
 
@@ -56,45 +54,35 @@ def compiled(connection: Connection, rule: Condition, now: datetime) -> ColumnEl
     return _Compiler(json, now).condition(rule, None)
 
 
-async def differing(
-    connection: Connection, key: str, belongs: ColumnElement[bool], after: str, limit: int, *, lock: bool = False
-) -> tuple[list[str], list[str], str | None]:
-    """Who would enter and leave, of the next so many customers by id; and the last of these, None behind the end."""
-    page = select(Customer.id).where(Customer.id > after).order_by(Customer.id).limit(limit).subquery()
-    number, last = (await connection.execute(select(func.count(), func.max(page.c.id)))).one()
-    if not number:
-        return [], [], None
-    member = _member(key)
-    statement = select(Customer.id, member).where(Customer.id > after, Customer.id <= last, belongs != member)
-    if lock:
-        statement = statement.order_by(Customer.id).with_for_update(of=Customer)
-    enter: list[str] = []
-    leave: list[str] = []
-    for customer_id, belonged in await connection.execute(statement):
-        (leave if belonged else enter).append(customer_id)
-    return enter, leave, last if number == limit else None
-
-
 async def apply(
     connection: Connection, key: str, belongs: ColumnElement[bool], after: str, limit: int, now: datetime, cause: str
-) -> tuple[int, str | None]:
-    """Lets the next so many customers by id enter and leave, with a record of each; how many, and the last of them.
+) -> str | None:
+    """Lets the next so many customers by id enter and leave, with a record of each; the last of them, None at the end.
 
-    Their rows are locked first, so that nobody's attributes change meanwhile. Nothing is triggered.
+    Their rows are locked first, so that nobody's attributes or events change meanwhile. Nothing is triggered.
     """
-    enter, leave, last = await differing(connection, key, belongs, after, limit, lock=True)
-    for change, ids in (("entered", enter), ("left", leave)):
-        for start in range(0, len(ids), CHUNK):
-            some = ids[start : start + CHUNK]
-            if change == "entered":
-                rows = [{"segment_key": key, "customer_id": one, "entered_at": now} for one in some]
-                await connection.execute(insert(connection, SegmentMember).values(rows).on_conflict_do_nothing())
-            else:
-                gone = (SegmentMember.segment_key == key, SegmentMember.customer_id.in_(some))
-                await connection.execute(delete(SegmentMember).where(*gone))
-            changed = {"segment_key": key, "change": change, "cause": cause, "at": now}
-            await segments.add_changes(connection, [{**changed, "customer_id": one} for one in some])
-    return len(enter) + len(leave), last
+    page = (
+        select(Customer.id).where(Customer.id > after).order_by(Customer.id).limit(limit).with_for_update().subquery()
+    )
+    number, last = (await connection.execute(select(func.count(), func.max(page.c.id)))).one()
+    if not number:
+        return None
+    here, member = and_(Customer.id > after, Customer.id <= last), _member(key)
+    at = literal(now, SegmentMember.entered_at.type)
+    change = case((belongs, "entered"), else_="left")
+    changes = select(literal(key), Customer.id, change, literal(cause), at).where(here, belongs != member)
+    await connection.execute(
+        insert(connection, SegmentChange).from_select(["segment_key", "customer_id", "change", "cause", "at"], changes)
+    )
+    leaving = select(Customer.id).where(here, not_(belongs), member)
+    await connection.execute(
+        delete(SegmentMember).where(SegmentMember.segment_key == key, SegmentMember.customer_id.in_(leaving))
+    )
+    entering = select(literal(key), Customer.id, at).where(here, belongs, not_(member))
+    await connection.execute(
+        insert(connection, SegmentMember).from_select(["segment_key", "customer_id", "entered_at"], entering)
+    )
+    return last if number == limit else None
 
 
 async def count_differing(connection: Connection, key: str, belongs: ColumnElement[bool]) -> tuple[int, int]:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, delete, false, func, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, or_, select, update
 
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert
@@ -90,17 +91,22 @@ async def touched(
     dependents_only: bool = False,
 ) -> list[SegmentRow]:
     """The segments by rule that mention one of the attributes, events or segments; and these segments themselves."""
+    asked = {"attributes": list(set(attributes)), "events": list(set(events)), "keys": list(set(keys))}
+    rows = await connection.execute(_touched(), {**asked, "themselves": [] if dependents_only else asked["keys"]})
+    return [SegmentRow(*row) for row in rows]
+
+
+@cache
+def _touched() -> Any:
+    def one_of(kind: str, names: str) -> Any:
+        return and_(SegmentMention.kind == kind, SegmentMention.name.in_(bindparam(names, expanding=True)))
+
     mentioned = select(SegmentMention.segment_key).where(
-        or_(
-            and_(SegmentMention.kind == "attribute", SegmentMention.name.in_(set(attributes))),
-            and_(SegmentMention.kind == "event", SegmentMention.name.in_(set(events))),
-            and_(SegmentMention.kind == "segment", SegmentMention.name.in_(set(keys))),
-        )
+        or_(one_of("attribute", "attributes"), one_of("event", "events"), one_of("segment", "keys"))
     )
-    statement = _segments().where(Segment.rule.is_not(None))
-    itself = false() if dependents_only else Segment.key.in_(set(keys))
-    statement = statement.where(or_(Segment.key.in_(mentioned), itself))
-    return [SegmentRow(*row) for row in await connection.execute(statement.order_by(Segment.key))]
+    themselves = Segment.key.in_(bindparam("themselves", expanding=True))
+    statement = _segments().where(Segment.rule.is_not(None), or_(Segment.key.in_(mentioned), themselves))
+    return statement.order_by(Segment.key)
 
 
 async def to_recompute(connection: Connection) -> SegmentRow | None:
