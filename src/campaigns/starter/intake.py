@@ -104,7 +104,8 @@ class Intake:
         for message in messages:
             if message.user_id and (message.type == "identify" or message.event_name in concern.names):
                 quiet_ids.discard(message.user_id)
-        quiet = [message for message in messages if message.user_id is None or message.user_id in quiet_ids]
+        held = await events.hold(connection, quiet_ids)
+        quiet = [message for message in messages if message.user_id is None or message.user_id in held]
         if not quiet:
             return {}
         now = utc_now()
