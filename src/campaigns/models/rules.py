@@ -132,17 +132,3 @@ def cycle(key: str, rule: Condition, others: Mapping[str, Condition]) -> list[st
         return None
 
     return search(key, [key])
-
-
-def depths(rules: Mapping[str, Condition]) -> dict[str, int]:
-    """How many segments stand below each one: those that others ask about come first."""
-    found: dict[str, int] = {}
-
-    def depth(key: str) -> int:
-        if key not in found:
-            found[key] = 1 + max((depth(one) for one in mentions(rules[key]).segments if one in rules), default=0)
-        return found[key]
-
-    for key in rules:
-        depth(key)
-    return found

@@ -154,10 +154,7 @@ class Intake:
                 return []
             if not await segments.add_member(connection, key, customer_id, person.now):
                 return []
-            changes = [Change(key, entered=True)]
-            await segments.add_changes(connection, [change_row(person, changes[0], "by hand")])
-            changes += await follow(connection, person, Touch(f"segment {key}", segments=frozenset([key])))
-            outcome = await self._moved(connection, person, changes)
+            outcome = await self._moved_by_hand(connection, person, Change(key, entered=True))
         self._dispatcher.dispatch(outcome.owed)
         return outcome.decisions
 
@@ -167,10 +164,7 @@ class Intake:
             person = await self.person(connection, customer_id, creates=False)
             if person is None or not await segments.remove_member(connection, key, customer_id):
                 return False
-            changes = [Change(key, entered=False)]
-            await segments.add_changes(connection, [change_row(person, changes[0], "by hand")])
-            changes += await follow(connection, person, Touch(f"segment {key}", segments=frozenset([key])))
-            outcome = await self._moved(connection, person, changes)
+            outcome = await self._moved_by_hand(connection, person, Change(key, entered=False))
         self._dispatcher.dispatch(outcome.owed)
         return True
 
@@ -191,6 +185,12 @@ class Intake:
             outcome = await self._moved(connection, person, changes, but_for=but_for)
         self._dispatcher.dispatch(outcome.owed)
         return outcome.decisions
+
+    async def _moved_by_hand(self, connection: Connection, person: Person, change: Change) -> _Outcome:
+        """Records the change, lets the segments that ask about this one follow, and acts on all of it."""
+        await segments.add_changes(connection, [change_row(person, change, "by hand")])
+        touch = Touch(f"segment {change.segment}", segments=frozenset([change.segment]))
+        return await self._moved(connection, person, [change, *await follow(connection, person, touch)])
 
     async def _moved(
         self, connection: Connection, person: Person, changes: Sequence[Change], *, but_for: str | None = None

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from campaigns.models.conditions import Condition
-from campaigns.models.database import Database
+from campaigns.models.database import Connection, Database
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, customers, rules, segments
 from campaigns.models.queries.rules import NotInSql
@@ -47,9 +47,7 @@ class Rules:
         async with self._database.write() as connection:
             known = await segments.get(connection, key, lock=True)
             if rule is not None:
-                others = {row.key: known_rule(row.rule) for row in await segments.by_rule(connection) if row.rule}
-                missing = await segments.missing(connection, mentions(rule).segments - {key})
-                _check(key, rule, others, missing)
+                await _check(connection, key, rule)
             await segments.put(connection, key, name, active, utc_now())
             changed = (known.rule if known else None) != raw and not keeps
             if changed:
@@ -73,9 +71,7 @@ class Rules:
         enter = leave = 0
         after: str | None = ""
         async with self._database.read() as connection:
-            missing = await segments.missing(connection, mentions(rule).segments - {key})
-            others = {row.key: known_rule(row.rule) for row in await segments.by_rule(connection) if row.rule}
-            _check(key, rule, others, missing)
+            await _check(connection, key, rule)
             row = await segments.get(connection, key)
             listening = [
                 one.key for one in await campaigns.triggered_by(connection, "segment", [key]) if one.status == "live"
@@ -151,7 +147,10 @@ class Rules:
         return {"done": total - left, "total": total}
 
 
-def _check(key: str, rule: Condition, others: dict[str, Condition], missing: set[str]) -> None:
+async def _check(connection: Connection, key: str, rule: Condition) -> None:
+    """Raises Invalid where the rule asks about a segment that there is not, or about its own."""
+    others = {row.key: known_rule(row.rule) for row in await segments.by_rule(connection) if row.rule}
+    missing = await segments.missing(connection, mentions(rule).segments - {key})
     errors = [FieldError("rule", f"segment: there is no segment {one!r}") for one in sorted(missing)]
     if found := cycle(key, rule, others):
         errors.append(FieldError("rule", f"segment: comes back to itself: {' > '.join(found)}"))

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from campaigns.activities.content import address_of
+from campaigns.activities.content import ADDRESS_ATTRIBUTE, address_of
 from campaigns.activities.delivery import DeliveryActivities
 from campaigns.activities.progress import ProgressActivities
 from campaigns.activities.senders.base import Accepted, Outgoing, Result, Sender
@@ -37,7 +37,7 @@ from campaigns.starter.membership import Touch
 from campaigns.starter.tracking import TrackingMessage, check_attributes
 from campaigns.workflows.contract import EntryInput
 from campaigns.workflows.declared import DeclaredJourney
-from campaigns.workflows.entry import EntryWorkflow
+from campaigns.workflows.entry import MESSAGES, EntryWorkflow
 from campaigns.workflows.registry import Journeys
 from campaigns.workflows.simulated import SimulatedRuntime, TooLong
 
@@ -45,7 +45,6 @@ ENTRY = "simulated"
 MAX_EVENTS = 1_000
 _ID: TypeAdapter[str] = TypeAdapter(Id)
 MAX_ACTIVITIES = 2_000
-CHANNELS = ("email", "sms", "whatsapp", "push", "webhook")
 SHOWN = {
     "email": ("to", "subject", "html", "text"),
     "sms": ("to", "text"),
@@ -136,7 +135,7 @@ async def known_facts(
     found["rules"] = {row.key: row.rule for row in await segments.by_rule(connection)}
     found["suppressed"] = [
         channel
-        for channel in ("email", "sms", "whatsapp", "push")
+        for channel in ADDRESS_ATTRIBUTE
         if isinstance(to := address_of(channel, attributes), str)
         and await customers.is_suppressed(connection, channel, signing.hash(channel, address_key(channel, to)))
     ]
@@ -202,7 +201,7 @@ class _World:
         self._signing = Signing(uuid4().hex)
         definitions = Definitions(journeys)
         self._intake = Intake(database, definitions, self._signing, self)
-        senders: dict[str, Sender] = dict.fromkeys(CHANNELS, self._recorder)
+        senders: dict[str, Sender] = dict.fromkeys(MESSAGES, self._recorder)
         delivery = DeliveryActivities(database, definitions, senders, self._signing, "https://simulated.invalid")
         activities: list[object] = [delivery, ProgressActivities(database, definitions)]
         self._runtime = SimulatedRuntime(scenario.at, activities, self._deliver, MAX_ACTIVITIES)

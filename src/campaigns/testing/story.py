@@ -41,9 +41,9 @@ from campaigns.workflows import search_attributes
 from campaigns.workflows.client import EntryClient, workflow_id
 from campaigns.workflows.code import Journey
 from campaigns.workflows.converter import data_converter
+from campaigns.workflows.entry import MESSAGES
 from campaigns.workflows.registry import Journeys, load_journeys
 
-CHANNELS = ("email", "sms", "whatsapp", "push", "webhook")
 CUSTOMER = "ann"
 SECRET = "a key for stories only, which is no secret"  # noqa: S105
 MINUTE = timedelta(minutes=1)
@@ -112,7 +112,7 @@ class Story:
         client = EntryClient(environment.client, "story")
         self._dispatcher = Dispatcher(database, definitions, client, signing)
         self._intake = Intake(database, definitions, signing, self)
-        self._recorders = {channel: _Recorder(channel) for channel in CHANNELS}
+        self._recorders = {channel: _Recorder(channel) for channel in MESSAGES}
         self.entry_id = ""
         self.began_at = datetime.min
 

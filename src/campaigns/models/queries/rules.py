@@ -105,7 +105,7 @@ def _member(key: str) -> ColumnElement[bool]:
 
 
 class _Compiler:
-    def __init__(self, json: "_Json", now: datetime) -> None:
+    def __init__(self, json: "_Sqlite | _Postgres", now: datetime) -> None:
         self._json = json
         self._now = now
 
@@ -124,10 +124,19 @@ class _Compiler:
             case AttributeIs(attribute="id"):
                 return self._compare(condition, self._json.of_text(Customer.id))
             case AttributeIs(attribute=path):
-                return self._compare(condition, self._json.at(Customer.attributes, path))
+                return self._compare(condition, self._at(Customer.attributes, path))
             case PropertyIs(property=path) if properties is not None:
-                return self._compare(condition, self._json.at(properties, path))
+                return self._compare(condition, self._at(properties, path))
         raise NotInSql
+
+    def _at(self, base: Expression, path: str) -> Expression:
+        """The value at a path with dots; a key that itself has dots comes first."""
+        head, _, rest = path.partition(".")
+        whole = self._json.member(base, path)
+        if not rest:
+            return whole
+        below = self._at(self._json.raw(base, head), rest)
+        return case((self._json.has(base, path), whole), else_=below)
 
     def _event(self, condition: EventDone) -> ColumnElement[bool]:
         count = select(func.count()).where(Event.customer_id == Customer.id, Event.name == condition.event)
@@ -217,62 +226,11 @@ def _ordered(op: str, left: Expression, right: Expression) -> ColumnElement[bool
     return left <= right
 
 
-class _Json:
-    """JSON in one dialect. A missing value, and JSON's null, are NULL."""
+class _Sqlite:
+    """SQLite's JSON functions (https://www.sqlite.org/json1.html); a value is JSON text.
 
-    def at(self, base: Expression, path: str) -> Expression:
-        """The value at a path with dots; a key that itself has dots comes first."""
-        head, _, rest = path.partition(".")
-        whole = self.member(base, path)
-        if not rest:
-            return whole
-        return case((self.has(base, path), whole), else_=self.at(self.raw(base, head), rest))
-
-    def member(self, base: Expression, key: str) -> Expression:
-        raise NotImplementedError
-
-    def raw(self, base: Expression, key: str) -> Expression:
-        raise NotImplementedError
-
-    def has(self, base: Expression, key: str) -> ColumnElement[bool]:
-        raise NotImplementedError
-
-    def of_text(self, column: Expression) -> Expression:
-        raise NotImplementedError
-
-    def text(self, value: Expression) -> Expression:
-        raise NotImplementedError
-
-    def number(self, value: Expression) -> Expression:
-        raise NotImplementedError
-
-    def is_text(self, value: Expression) -> ColumnElement[bool]:
-        raise NotImplementedError
-
-    def is_number(self, value: Expression) -> ColumnElement[bool]:
-        raise NotImplementedError
-
-    def is_bool(self, value: Expression, expected: bool) -> ColumnElement[bool]:
-        raise NotImplementedError
-
-    def same(self, value: Expression, expected: Any) -> ColumnElement[bool]:
-        raise NotImplementedError
-
-    def has_element(self, value: Expression, expected: Any) -> ColumnElement[bool]:
-        raise NotImplementedError
-
-    def contains(self, text: Expression, expected: str) -> ColumnElement[bool]:
-        raise NotImplementedError
-
-    def starts_with(self, text: Expression, expected: str) -> ColumnElement[bool]:
-        raise NotImplementedError
-
-    def collated(self, text: Expression) -> Expression:
-        raise NotImplementedError
-
-
-class _Sqlite(_Json):
-    """SQLite's JSON functions (https://www.sqlite.org/json1.html); a value is JSON text."""
+    A missing value, and JSON's null, are NULL; so they are in `_Postgres`, which answers to the same names.
+    """
 
     def _path(self, key: str) -> str:
         if '"' in key or "\\" in key:
@@ -334,7 +292,7 @@ class _Sqlite(_Json):
         return text
 
 
-class _Postgres(_Json):
+class _Postgres:
     """PostgreSQL's jsonb (https://www.postgresql.org/docs/current/functions-json.html)."""
 
     def member(self, base: Expression, key: str) -> Expression:

@@ -1,8 +1,6 @@
 """What a journey looks like, and what a customer would get of it."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 
 from campaigns.models.campaign import Campaign
 from campaigns.models.database import Connection
@@ -11,13 +9,12 @@ from campaigns.models.queries import campaigns, customers
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.drawing import draw
 from campaigns.starter.http import Body, not_found, parse, takes
+from campaigns.starter.routes.campaigns import CampaignKey
 from campaigns.starter.services import Parts, Services
 from campaigns.starter.simulation import Scenario, SimulationRequest, check_trigger, known_facts, simulate
 from campaigns.starter.storyboard import storyboard
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
-
-CampaignKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 @router.post("/{key}/simulate", openapi_extra=takes(SimulationRequest))
