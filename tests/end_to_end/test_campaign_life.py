@@ -230,6 +230,7 @@ async def test_an_interval_is_a_minimum_gap(product: Product):
     assert len(product.providers.mails) == 2
     listed = (await starter.call("GET", "/v1/customers/ann/decisions"))["decisions"]
     assert [one["outcome"] for one in listed] == ["entered", "interval", "entered"]
+    assert listed[1]["facts"]["interval_s"] == 2
     assert listed[1]["explanation"].endswith(f"from {decision['retry_at']} on.")
 
 

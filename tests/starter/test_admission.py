@@ -35,7 +35,7 @@ CASES = [
     ("in the holdout", {"held_out": True}, "holdout", None),
     ("erased", {"erased": True}, "erased", None),
     ("a trigger that was used", {"duplicate": True}, "duplicate", None),
-    ("an entry with this key runs", {"running_with_key": True, **EVERY_TIME}, "already_running", None),
+    ("an entry with this key runs", {"running_entry": "e", **EVERY_TIME}, "already_running", None),
     ("once, entered long ago", {"last_entered_at": NOW - 900 * DAY}, "already_entered", None),
     ("every time, entered just now", {"last_entered_at": NOW, **EVERY_TIME}, "entered", None),
     ("interval, a second short", {"last_entered_at": NOW - DAY + SECOND, **INTERVAL}, "interval", NOW + SECOND),
@@ -44,8 +44,8 @@ CASES = [
     ("cap, a second short", {"cap": DAY, "last_exposed_at": NOW - DAY + SECOND}, "frequency_cap", NOW + SECOND),
     ("cap, at equality", {"cap": DAY, "last_exposed_at": NOW - DAY}, "entered", None),
     ("cap, never exposed", {"cap": DAY}, "entered", None),
-    ("cap, held by a running entry", {"cap": DAY, "running_unexposed": True}, "frequency_cap", None),
-    ("no cap, a running entry of another key", {"running_unexposed": True}, "entered", None),
+    ("cap, held by a running entry", {"cap": DAY, "running_unexposed": "e"}, "frequency_cap", None),
+    ("no cap, a running entry of another key", {"running_unexposed": "e"}, "entered", None),
     ("no cap, exposed just now", {"last_exposed_at": NOW}, "entered", None),
 ]
 
@@ -67,7 +67,7 @@ ALL_FAIL = {
     "held_out": True,
     "erased": True,
     "duplicate": True,
-    "running_with_key": True,
+    "running_entry": "e",
     "last_entered_at": NOW,
     "cap": DAY,
     "last_exposed_at": NOW,
@@ -81,7 +81,7 @@ IN_ORDER = [
     ("holdout", {"held_out": False}),
     ("erased", {"erased": False}),
     ("duplicate", {"duplicate": False}),
-    ("already_running", {"running_with_key": False}),
+    ("already_running", {"running_entry": None}),
     ("already_entered", {"last_entered_at": None}),
     ("frequency_cap", {"cap": timedelta(0)}),
     ("entered", {}),
@@ -104,6 +104,35 @@ def verdicts(candidates, rivals=()) -> tuple[dict, list[str]]:
 def test_the_smallest_number_wins_and_the_loser_names_it():
     found, _ = verdicts([candidate("b", priority=1), candidate("a", priority=0), candidate("c", priority=2)])
     assert found == {"a": ("entered", None), "b": ("lower_priority", "a"), "c": ("lower_priority", "a")}
+
+
+FACTS = [
+    ({"status": "paused"}, {"status": "paused"}),
+    ({"ends_at": NOW}, {"ends_at": "2026-03-01T12:00:00Z"}),
+    ({"running_entry": "e"}, {"running_entry": "e"}),
+    ({"last_entered_at": NOW - DAY}, {"last_entered_at": "2026-02-28T12:00:00Z"}),
+    (
+        {"last_entered_at": NOW, "frequency": "interval", "every": DAY},
+        {"last_entered_at": "2026-03-01T12:00:00Z", "interval_s": 86400.0},
+    ),
+    ({"cap": DAY, "last_exposed_at": NOW}, {"last_exposed_at": "2026-03-01T12:00:00Z", "cap_s": 86400.0}),
+    ({"cap": DAY, "running_unexposed": "e"}, {"running_entry": "e", "cap_s": 86400.0}),
+    ({}, {}),
+]
+
+
+@pytest.mark.parametrize(("facts", "kept"), FACTS, ids=[" ".join(case[0]) or "none" for case in FACTS])
+def test_a_verdict_holds_what_it_was_decided_by(facts: dict, kept: dict):
+    assert decide([candidate(**facts)], [], NOW).verdicts[0].facts == kept
+
+
+def test_a_lost_competition_holds_both_priorities():
+    lost = decide([candidate("b", priority=1), candidate("a", priority=0)], [], NOW).verdicts[0]
+    assert lost.facts == {"priority": 1, "winner_priority": 0}
+    lost = decide([candidate("b", priority=1)], [Rival("e", "a", 3, exposed=True)], NOW).verdicts[0]
+    assert lost.facts == {"priority": 1, "winner_priority": 3, "winner_entry": "e", "winner_exposed": True}
+    won = decide([candidate("b", priority=1)], [Rival("e", "a", 3, exposed=False)], NOW).verdicts[0]
+    assert won.facts == {"preempted": ["e"]}
 
 
 def test_of_equal_numbers_the_older_wins():

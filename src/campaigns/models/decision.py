@@ -76,6 +76,8 @@ class Decision:
     entry_id: str | None = None
     winner: str | None = None
     retry_at: datetime | None = None
+    facts: Json = field(default_factory=dict)
+    """What it was decided by: kept, and shown beside the customer's decisions."""
 
     def to_json(self) -> dict[str, Any]:
         """The decision as the API shows it; what does not apply is left out."""

@@ -284,6 +284,10 @@ class Decision(Table):
     entry_id: Mapped[str | None] = mapped_column(String(64))
     winner: Mapped[str | None] = mapped_column(String(64))
     retry_at: Mapped[datetime | None]
+    facts: Mapped[Json | None] = mapped_column(
+        JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+    )
+    """What it was decided by: the times, entries and priorities that spoke against it."""
     decided_at: Mapped[datetime]
     __table_args__ = (
         Index(None, "customer_id", "id"),

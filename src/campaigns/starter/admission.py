@@ -4,11 +4,12 @@ The order of the checks, and what each means at its boundary, is the product's p
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from campaigns.models.decision import Outcome
 from campaigns.models.shares import share
+from campaigns.models.values import Json, iso
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Candidate:
     held_out: bool = False
     erased: bool = False
     duplicate: bool = False
-    running_with_key: bool = False
-    """An entry of this campaign and of this entry key runs."""
+    running_entry: str | None = None
+    """An entry of this campaign and of this entry key that runs."""
     frequency: str = "once"
     every: timedelta = timedelta(0)
     last_entered_at: datetime | None = None
@@ -34,8 +35,8 @@ class Candidate:
     cap: timedelta = timedelta(0)
     last_exposed_at: datetime | None = None
     """By customer."""
-    running_unexposed: bool = False
-    """An entry of this campaign runs, of any entry key, that has had no exposure."""
+    running_unexposed: str | None = None
+    """An entry of this campaign that runs, of any entry key, and has had no exposure."""
     priority: int | None = None
 
 
@@ -57,6 +58,8 @@ class Verdict:
     outcome: Outcome
     winner: str | None = None
     retry_at: datetime | None = None
+    facts: Json = field(default_factory=dict)
+    """What it was decided by, as the API shows it; times in ISO 8601, durations in seconds."""
 
 
 @dataclass(frozen=True)
@@ -76,64 +79,84 @@ def decide(candidates: Iterable[Candidate], rivals: Iterable[Rival], now: dateti
     competing.sort(key=lambda one: (one.priority, one.created_at, one.campaign))
     winner: Candidate | None = None
     for candidate in competing:
-        stronger = winner.campaign if winner else _stronger(candidate, running)
+        stronger = winner or _stronger(candidate, running)
         if stronger:
-            found[candidate.campaign] = Verdict(candidate.campaign, Outcome.LOWER_PRIORITY, winner=stronger)
+            found[candidate.campaign] = _lost(candidate, stronger)
         else:
             winner = candidate
     preempted = [rival.entry_id for rival in running if winner and rival.campaign != winner.campaign]
+    if winner and preempted:
+        found[winner.campaign] = Verdict(winner.campaign, Outcome.ENTERED, facts={"preempted": preempted})
     return Verdicts([found[candidate.campaign] for candidate in listed], preempted)
 
 
-def _stronger(candidate: Candidate, rivals: list[Rival]) -> str | None:
-    """The campaign of a running entry that wins over the candidate."""
+def _stronger(candidate: Candidate, rivals: list[Rival]) -> Rival | None:
+    """The running entry that wins over the candidate."""
     for rival in rivals:
         others = rival.campaign != candidate.campaign
         if others and candidate.priority is not None and (rival.exposed or rival.priority <= candidate.priority):
-            return rival.campaign
+            return rival
     return None
 
 
-def _alone(candidate: Candidate, now: datetime) -> Verdict:
+def _lost(candidate: Candidate, winner: Candidate | Rival) -> Verdict:
+    facts: Json = {"priority": candidate.priority, "winner_priority": winner.priority}
+    if isinstance(winner, Rival):
+        facts |= {"winner_entry": winner.entry_id, "winner_exposed": winner.exposed}
+    return Verdict(candidate.campaign, Outcome.LOWER_PRIORITY, winner.campaign, facts=facts)
+
+
+def _alone(one: Candidate, now: datetime) -> Verdict:
     """Rules 1 to 6: the first that fails, whatever other campaigns do."""
-    outcome, retry_at = _first_failing(candidate, now)
-    return Verdict(candidate.campaign, outcome, retry_at=retry_at)
+    return _by_time(one, now) or _by_state(one) or _by_frequency(one, now) or _verdict(one, Outcome.ENTERED)
 
 
-def _first_failing(one: Candidate, now: datetime) -> tuple[Outcome, datetime | None]:
+def _verdict(one: Candidate, outcome: Outcome, retry_at: datetime | None = None, **facts: object) -> Verdict:
+    shown = {name: iso(value) if isinstance(value, datetime) else value for name, value in facts.items()}
+    return Verdict(one.campaign, outcome, retry_at=retry_at, facts=shown)
+
+
+def _by_time(one: Candidate, now: datetime) -> Verdict | None:
     if one.status != "live":
-        return Outcome.NOT_LIVE, None
+        return _verdict(one, Outcome.NOT_LIVE, status=one.status)
     if one.starts_at and now < one.starts_at:
-        return Outcome.NOT_STARTED, one.starts_at
+        return _verdict(one, Outcome.NOT_STARTED, one.starts_at, starts_at=one.starts_at)
     if one.ends_at and now >= one.ends_at:
-        return Outcome.ENDED, None
+        return _verdict(one, Outcome.ENDED, ends_at=one.ends_at)
+    return None
+
+
+def _by_state(one: Candidate) -> Verdict | None:
     simple = (
         (not one.segment_active, Outcome.SEGMENT_INACTIVE),
         (not one.matches, Outcome.NOT_MATCHING),
         (one.held_out, Outcome.HOLDOUT),
         (one.erased, Outcome.ERASED),
         (one.duplicate, Outcome.DUPLICATE),
-        (one.running_with_key, Outcome.ALREADY_RUNNING),
     )
     for fails, outcome in simple:
         if fails:
-            return outcome, None
-    return _frequency(one, now)
+            return _verdict(one, outcome)
+    if one.running_entry is not None:
+        return _verdict(one, Outcome.ALREADY_RUNNING, running_entry=one.running_entry)
+    return None
 
 
-def _frequency(one: Candidate, now: datetime) -> tuple[Outcome, datetime | None]:
-    if one.last_entered_at is not None:
-        if one.frequency == "once":
-            return Outcome.ALREADY_ENTERED, None
-        due = one.last_entered_at + one.every
-        if one.frequency == "interval" and now < due:
-            return Outcome.INTERVAL, due
-    if one.cap:
-        if one.last_exposed_at is not None and now < one.last_exposed_at + one.cap:
-            return Outcome.FREQUENCY_CAP, one.last_exposed_at + one.cap
-        if one.running_unexposed:
-            return Outcome.FREQUENCY_CAP, None
-    return Outcome.ENTERED, None
+def _by_frequency(one: Candidate, now: datetime) -> Verdict | None:
+    entered, exposed = one.last_entered_at, one.last_exposed_at
+    if entered is not None and one.frequency == "once":
+        return _verdict(one, Outcome.ALREADY_ENTERED, last_entered_at=entered)
+    if entered is not None and one.frequency == "interval" and now < (due := entered + one.every):
+        gap = one.every.total_seconds()
+        return _verdict(one, Outcome.INTERVAL, due, last_entered_at=entered, interval_s=gap)
+    if not one.cap:
+        return None
+    cap_s = one.cap.total_seconds()
+    if exposed is not None and now < (due := exposed + one.cap):
+        return _verdict(one, Outcome.FREQUENCY_CAP, due, last_exposed_at=exposed, cap_s=cap_s)
+    if one.running_unexposed is not None:
+        return _verdict(one, Outcome.FREQUENCY_CAP, running_entry=one.running_unexposed, cap_s=cap_s)
+    return None
 
 
 def is_held_out(campaign: str, customer_id: str, percent: float) -> bool:

@@ -149,7 +149,7 @@ def _candidate(
         held_out=is_held_out(row.key, person.id, definition.holdout_percent),
         erased=person.erased,
         duplicate=row.key in used,
-        running_with_key=any(entry.entry_key == one.entry_key for entry in running),
+        running_entry=next((entry.id for entry in running if entry.entry_key == one.entry_key), None),
         frequency=frequency.type,
         every=parse_duration(frequency.every) if isinstance(frequency, Interval) else timedelta(0),
         last_entered_at=max(
@@ -158,7 +158,7 @@ def _candidate(
         ),
         cap=parse_duration(definition.frequency_cap) if definition.frequency_cap else timedelta(0),
         last_exposed_at=max((before.exposed_at for before in own_past if before.exposed_at), default=None),
-        running_unexposed=any(entry.exposed_at is None for entry in running),
+        running_unexposed=next((entry.id for entry in running if entry.exposed_at is None), None),
         priority=definition.priority,
     )
 
@@ -205,7 +205,7 @@ def _entry_row(entry_id: str, one: _Listening, person: Person, trigger: Trigger)
 
 
 def _decision(verdict: Verdict, entry_id: str | None, now: datetime) -> Decision:
-    return Decision(verdict.campaign, verdict.outcome, now, entry_id, verdict.winner, verdict.retry_at)
+    return Decision(verdict.campaign, verdict.outcome, now, entry_id, verdict.winner, verdict.retry_at, verdict.facts)
 
 
 def _decision_row(decision: Decision, person: Person, trigger: Trigger) -> Json:
@@ -219,5 +219,6 @@ def _decision_row(decision: Decision, person: Person, trigger: Trigger) -> Json:
         "entry_id": decision.entry_id,
         "winner": decision.winner,
         "retry_at": decision.retry_at,
+        "facts": decision.facts or None,
         "decided_at": decision.decided_at,
     }

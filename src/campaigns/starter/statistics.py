@@ -1,7 +1,7 @@
 """From rows to what the API shows: statistics, entries, timelines, explanations."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from campaigns.models.campaign import Campaign
@@ -34,12 +34,38 @@ EXPLANATIONS = {
 }
 
 
-def explain(outcome: str, winner: str | None, retry_at: datetime | None) -> str:
-    """The decision in a sentence."""
-    text = EXPLANATIONS[outcome]
-    if winner:
-        text = f"The campaign {winner!r} won the customer."
-    return f"{text} It could be entered again from {iso(retry_at)} on." if retry_at else text
+REASONS = {
+    "status": "It was {}.",
+    "starts_at": "It starts at {}.",
+    "ends_at": "It ended at {}.",
+    "running_entry": "The entry {} runs.",
+    "last_entered_at": "The last entry was at {}.",
+    "last_exposed_at": "The last message was at {}.",
+    "interval_s": "At least {} must lie between two entries.",
+    "cap_s": "At least {} must lie between the last message and another entry.",
+    "winner_entry": "The entry {} of the winner was running.",
+    "preempted": "The entries {} gave way.",
+}
+"""What each fact of a decision adds to its explanation."""
+
+
+def explain(outcome: str, winner: str | None, retry_at: datetime | None, facts: Json | None) -> str:
+    """The decision in a sentence or two."""
+    said = [f"The campaign {winner!r} won the customer." if winner else EXPLANATIONS[outcome]]
+    for name, value in (facts or {}).items():
+        if name in REASONS:
+            said.append(REASONS[name].format(_in_words(name, value)))
+    if winner and facts and "winner_priority" in facts:
+        said.append(f"Its priority is {facts['winner_priority']}, this campaign's {facts['priority']}.")
+    if retry_at:
+        said.append(f"It could be entered again from {iso(retry_at)} on.")
+    return " ".join(said)
+
+
+def _in_words(name: str, value: Any) -> str:
+    if name.endswith("_s"):
+        return str(timedelta(seconds=value))
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 async def campaign_statistics(connection: Connection, versions: Sequence[Campaign], version: int | None = None) -> Json:

@@ -43,7 +43,7 @@ async def of_customer(connection: Connection, customer_id: str, before: int | No
     """The customer's decisions, the newest first."""
     statement = select(
         Decision.id, Decision.campaign_key, Decision.trigger_id, Decision.trigger_name, Decision.outcome,
-        Decision.entry_id, Decision.winner, Decision.retry_at, Decision.decided_at,
+        Decision.entry_id, Decision.winner, Decision.retry_at, Decision.facts, Decision.decided_at,
     ).where(Decision.customer_id == customer_id)  # fmt: skip
     if before is not None:
         statement = statement.where(Decision.id < before)
@@ -53,7 +53,7 @@ async def of_customer(connection: Connection, customer_id: str, before: int | No
 async def make_anonymous(connection: Connection, customer_id: str) -> None:
     """Takes the customer out of decisions: what is left only counts."""
     statement = update(Decision).where(Decision.customer_id == customer_id)
-    await connection.execute(statement.values(customer_id=None, trigger_id=""))
+    await connection.execute(statement.values(customer_id=None, trigger_id="", facts=None))
 
 
 UNINTERESTING = ("not_live", "not_started", "ended", "segment_inactive", "not_matching", "duplicate", "erased")

@@ -67,8 +67,9 @@ async def get_decisions(customer_id: str, parts: Parts, limit: Limit = 100, curs
             **({"entry_id": row.entry_id} if row.entry_id else {}),
             **({"winner": row.winner} if row.winner else {}),
             **({"retry_at": iso(row.retry_at)} if row.retry_at else {}),
+            "facts": row.facts or {},
             "decided_at": iso(row.decided_at),
-            "explanation": explain(row.outcome, row.winner, row.retry_at),
+            "explanation": explain(row.outcome, row.winner, row.retry_at, row.facts),
         }
         for row in rows
     ]
