@@ -1,14 +1,12 @@
 """Segments by rule: who enters and leaves, when, and what follows."""
 
 import asyncio
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from campaigns.cli.importing import import_file
 from tests.support.product import Product, Starter, until
 
 MAIL = {"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}
@@ -229,25 +227,6 @@ async def test_an_update_lets_others_follow_but_not_its_own_campaign(product: Pr
         assert {(one["campaign"], one["outcome"]) for one in decisions["decisions"]} == {
             ("start", "entered"), ("other", "entered"), ("own", "entered"),
         }  # fmt: skip
-
-
-async def test_imports_count_and_trigger_nothing(product: Product, tmp_path):
-    starter = await product.starter()
-    await segment(starter, "pro", PRO)
-    await segment(starter, "buyers", BUYER)
-    trigger = {"type": "segment", "segments": ["pro", "buyers"]}
-    await starter.campaign("c", trigger=trigger, steps=[MAIL])
-    from rich.console import Console
-
-    people, done = tmp_path / "people.jsonl", tmp_path / "events.jsonl"
-    people.write_text("\n".join(json.dumps({"id": f"c{n}", "plan": "pro" if n % 2 else "free"}) for n in range(10)))
-    row = {"event": "Bought", "timestamp": "2026-01-01T00:00:00Z", "properties": {"total": 50}}
-    done.write_text("\n".join(json.dumps({"userId": "c0", **row}) for _ in range(2)))
-    assert await import_file(product.url, people, "customers", Console(quiet=True)) == 0
-    assert await import_file(product.url, done, "events", Console(quiet=True)) == 0
-    assert len(await members(starter, "pro")) == 5
-    assert await members(starter, "buyers") == {"c0"}
-    assert await starter.entries("c") == []
 
 
 # The membership of one customer, followed step by step, is what the whole base gives.

@@ -41,7 +41,7 @@ from campaigns.models.decision import EndedBy, Trigger
 from campaigns.models.queries import campaigns, customers, entries, messages
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.messages import MessageRow, Recipient
-from campaigns.models.signing import Signing, address_key
+from campaigns.models.signing import Signing
 from campaigns.models.steps import MessageBase
 from campaigns.models.values import Json, iso, utc_now
 
@@ -174,9 +174,12 @@ class DeliveryActivities:
         to = address_of(step.channel, attributes)
         if isinstance(to, Unsendable) or step.channel == "webhook":
             return to
-        hashed = self._signing.hash(step.channel, address_key(step.channel, to))
-        if await customers.is_suppressed(connection, step.channel, hashed):
+        hashed = self._signing.address_hash(step.channel, to)
+        against = await customers.against_address(connection, step.channel, hashed)
+        if against.suppressed:
             return Unsendable("skipped", "suppressed")
+        if step.category == "marketing" and "" in against.opted_out:
+            return Unsendable("skipped", "unsubscribed")
         return to
 
     def _compose(

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import structlog
 import typer
@@ -167,17 +167,29 @@ def demo() -> None:
 @imports.command("customers")
 def import_customers(file: File) -> None:
     """Imports customers from CSV (a header with `id`) or JSON Lines (one flat object a line)."""
-    from campaigns.cli.importing import import_file
-
-    raise SystemExit(asyncio.run(import_file(_settings().database_url, file, "customers", console)))
+    _import(file, "customers")
 
 
 @imports.command("events")
 def import_events(file: File) -> None:
     """Imports events from CSV or JSON Lines: `userId`, `event`, `timestamp`, `messageId`, and properties."""
-    from campaigns.cli.importing import import_file
+    _import(file, "events")
 
-    raise SystemExit(asyncio.run(import_file(_settings().database_url, file, "events", console)))
+
+def _import(file: Path, kind: Literal["customers", "events"]) -> None:
+    from campaigns.cli.importing import import_file
+    from campaigns.cli.stack import kept_keys
+    from campaigns.models.signing import Signing
+
+    settings = _settings()
+
+    def signing() -> Signing:
+        kept = kept_keys(Path(settings.database_url.removeprefix("sqlite:///")).parent)
+        if settings.secret_key is None and "CAMPAIGNS_SECRET_KEY" in kept:
+            return Signing(kept["CAMPAIGNS_SECRET_KEY"])
+        return Signing(settings.secret("secret_key"))
+
+    raise SystemExit(asyncio.run(import_file(settings.database_url, file, kind, console, signing)))
 
 
 def main() -> None:

@@ -21,6 +21,7 @@ from rich.table import Table
 from campaigns.cli.embedded.providers import received, received_mails
 from campaigns.cli.importing import import_file
 from campaigns.cli.stack import Stack
+from campaigns.models.signing import Signing
 from campaigns.models.values import Json
 
 DATA = Path(__file__).parent / "demo_data"
@@ -131,9 +132,10 @@ class Demo:
                     at = f"{order.day[:4]}-{order.day[4:6]}-{order.day[6:]}T12:00:00Z"
                     event = {"userId": customer, "event": "Order Completed", "timestamp": at}
                     events.write(json.dumps({**event, "properties": order.properties}) + "\n")
-        url = self._stack.environment["CAMPAIGNS_DATABASE_URL"]
-        await import_file(url, customers, "customers", self._console)
-        await import_file(url, history, "events", self._console)
+        environment = self._stack.environment
+        url, signing = environment["CAMPAIGNS_DATABASE_URL"], Signing(environment["CAMPAIGNS_SECRET_KEY"])
+        await import_file(url, customers, "customers", self._console, lambda: signing)
+        await import_file(url, history, "events", self._console, lambda: signing)
 
     async def _set_up(self) -> None:
         await self._put("/v1/segments/loyal", {"name": "Three orders or more"})

@@ -38,6 +38,20 @@ class _Process:
     restarts: list[float] = field(default_factory=list)
 
 
+KEPT = "settings.json"
+
+
+def _kept(directory: Path) -> dict[str, Any]:
+    file = directory / KEPT
+    return orjson.loads(file.read_bytes()) if file.exists() else {}
+
+
+def kept_keys(directory: Path) -> dict[str, str]:
+    """The keys that a stack has made in its directory, by the names of their settings; none where there was none."""
+    keys: dict[str, str] = _kept(directory).get("keys", {})
+    return keys
+
+
 class Stack:
     """The embedded processes, kept under one directory. What is set in the environment is used in their place."""
 
@@ -131,8 +145,8 @@ class Stack:
 
     def _configure(self) -> None:
         """Keys and ports are made on the first start, and kept."""
-        kept = self.directory / "settings.json"
-        known: dict[str, Any] = orjson.loads(kept.read_bytes()) if kept.exists() else {}
+        kept = self.directory / KEPT
+        known = _kept(self.directory)
         keys = known.get("keys") or {
             "CAMPAIGNS_SECRET_KEY": secrets.token_urlsafe(32),
             "CAMPAIGNS_WRITE_KEY": f"wk_{secrets.token_urlsafe(18)}",

@@ -31,6 +31,10 @@ class Signing:
         """A keyed SHA-256 in hex of an id or address; `kind` keeps equal values of different kinds apart."""
         return hmac.new(self._key, f"{kind}\0{value}".encode(), hashlib.sha256).hexdigest()
 
+    def address_hash(self, channel: str, address: str) -> str:
+        """The hash by which an address is suppressed on a channel: mail addresses without regard to case."""
+        return self.hash(channel, address.strip().lower() if channel == "email" else address)
+
     def unsubscribe_token(self, message_id: str) -> str:
         """The token of a message's unsubscribe link."""
         token = self._links.dumps(message_id)
@@ -43,8 +47,3 @@ class Signing:
         except BadSignature:
             return None
         return value if isinstance(value, str) else None
-
-
-def address_key(channel: str, address: str) -> str:
-    """The form of an address under which it is suppressed: mail addresses without regard to case."""
-    return address.strip().lower() if channel == "email" else address

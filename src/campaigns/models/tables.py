@@ -92,6 +92,17 @@ class Consent(Table):
     at: Mapped[datetime]
 
 
+class OptOut(Table):
+    """An unsubscription that outlives the customer's erasure: by the keyed hash of their id, and of their address."""
+
+    __tablename__ = "opt_out"
+    subject_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    channel: Mapped[str] = mapped_column(String(16), primary_key=True)
+    topic: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    at: Mapped[datetime]
+
+
 class Suppression(Table):
     """An address that gets nothing more, by its keyed hash."""
 
@@ -383,6 +394,20 @@ class Message(Table):
         Index(None, "entry_id", "step_id", "repetition", unique=True),
         Index(None, "campaign_key", "step_id", "status"),
     )
+
+
+class ImportProgress(Table):
+    """How far an import came that was cut off; the row goes with its end."""
+
+    __tablename__ = "import_progress"
+    file_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the file's content, and of what it is taken for."""
+    position: Mapped[int] = mapped_column(BigInteger)
+    """Bytes that were taken in."""
+    line: Mapped[int]
+    taken: Mapped[int]
+    refused: Mapped[int]
+    at: Mapped[datetime]
 
 
 class Dispatch(Table):

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
+from campaigns.activities.content import address_of
 from campaigns.models.campaign import GOAL, Campaign, SegmentTrigger
 from campaigns.models.conditions import Facts, holds
 from campaigns.models.database import Connection, Database
@@ -232,12 +233,26 @@ class Intake:
                 if status == "running":
                     await entries.end(connection, entry_id, "exited", EndedBy.ERASED, now)
             await entries.make_anonymous(connection, [entry_id for entry_id, _ in found])
+            await customers.keep_opt_outs(connection, await self._opt_outs(connection, customer_id, attributes))
             await decisions.make_anonymous(connection, customer_id)
             await customers.erase(connection, customer_id, self._signing.hash("customer", customer_id), now)
             owed = [DispatchRow(f"erase-{entry_id}", "erase", entry_id, {}) for entry_id, _ in found]
             await dispatch.add(connection, owed, now + SWEEP_AFTER)
         self._dispatcher.dispatch(owed)
         return True
+
+    async def _opt_outs(self, connection: Connection, customer_id: str, attributes: Json) -> list[Json]:
+        """What the customer has unsubscribed from, by the hashes of their id and of their addresses."""
+        rows = []
+        for said in await customers.consents(connection, customer_id):
+            if said.status != "unsubscribed":
+                continue
+            kept = {"channel": said.channel, "topic": said.topic, "source": said.source, "at": said.at}
+            rows.append({**kept, "subject_hash": self._signing.hash("customer", customer_id)})
+            address = address_of(said.channel, attributes)
+            if isinstance(address, str):
+                rows.append({**kept, "subject_hash": self._signing.address_hash(said.channel, address)})
+        return rows
 
     async def person(
         self, connection: Connection, customer_id: str | None, *, creates: bool, only_known: bool = False
@@ -252,8 +267,8 @@ class Intake:
                 return None
             hashed = self._signing.hash("customer", customer_id)
             if creates:
-                await customers.unmark_erased(connection, hashed)
-            elif await customers.is_erased(connection, hashed):
+                await customers.make_again(connection, customer_id, hashed)
+            elif await customers.erased_of(connection, [hashed]):
                 return Person(customer_id, {}, True, utc_now())
             attributes = await customers.lock_or_create(connection, customer_id, utc_now())
         running = await entries.running_of_customer(connection, customer_id)

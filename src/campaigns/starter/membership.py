@@ -1,13 +1,14 @@
 """Membership that follows rules: who enters and leaves, by what has just happened or by an edited rule."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from campaigns.models.conditions import Condition, holds
 from campaigns.models.database import Connection
 from campaigns.models.queries import customers, facts, segments
 from campaigns.models.queries.segments import SegmentRow
-from campaigns.models.rules import known_rule, turns_at
+from campaigns.models.rules import known_rule, turns_at, turns_with_time
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.admit import Person
 
@@ -39,8 +40,8 @@ class Change:
 class _Work:
     """What is still to be evaluated, and what has come out so far."""
 
-    before: frozenset[str]
-    members: set[str]
+    members: dict[str, set[str]]
+    """The segments of each customer."""
     rules: dict[str, Condition] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
 
@@ -56,50 +57,73 @@ async def follow(connection: Connection, person: Person, touch: Touch) -> list[C
     """Enters and leaves the segments whose rules are touched, and those that ask about these; in the caller's
     transaction, under the customer's lock. Nothing is triggered by this alone.
     """
-    if person.erased:
-        return []
+    return (await follow_all(connection, [person], touch)).get(person.id, [])
+
+
+async def follow_all(connection: Connection, people: Sequence[Person], touch: Touch) -> dict[str, list[Change]]:
+    """As `follow`, for several customers who share what may have touched them: as many statements as for one."""
+    present = {person.id: person for person in people if not person.erased}
+    if not present:
+        return {}
     if touch.is_new:
         rows = await segments.by_rule(connection)
     else:
         rows = await segments.touched(connection, touch.attributes, touch.events, touch.segments)
     if not rows:
-        return []
-    before = await segments.of_customer(connection, person.id)
-    work = _Work(before, set(before))
+        return {}
+    before = await segments.memberships(connection, present)
+    work = _Work({customer_id: set(before.get(customer_id, ())) for customer_id in present})
     work.add(rows)
     while work.left:
         key = work.left.pop(0)
-        if await _evaluate(connection, person, key, work):
+        if await _evaluate(connection, present, key, work, asked=key in touch.segments):
             work.add(await segments.touched(connection, (), (), [key], dependents_only=True))
-    return await _write(connection, person, work, touch.cause)
-
-
-async def _evaluate(connection: Connection, person: Person, key: str, work: _Work) -> bool:
-    """Whether the customer now belongs otherwise than was known."""
-    rule = work.rules[key]
-    loaded = await facts.load(connection, [rule], person.now, person.id, person.attributes, properties={}, trigger={})
-    asked = replace(loaded, segments=frozenset(work.members))
-    belongs = holds(rule, asked)
-    turn = turns_at(rule, asked)
-    if turn is not None or await segments.is_turn(connection, key, person.id, person.now):
-        await segments.put_turn(connection, key, person.id, turn)
-    if belongs == (key in work.members):
-        return False
-    (work.members.add if belongs else work.members.discard)(key)
-    return True
-
-
-async def _write(connection: Connection, person: Person, work: _Work, cause: str) -> list[Change]:
-    changes = []
-    for key in sorted(work.members ^ work.before):
-        entered = key in work.members
-        if entered:
-            await segments.add_member(connection, key, person.id, person.now)
-        else:
-            await segments.remove_member(connection, key, person.id)
-        changes.append(Change(key, entered))
-    await segments.add_changes(connection, [change_row(person, change, cause) for change in changes])
+    changes: dict[str, list[Change]] = {}
+    for customer_id, members in work.members.items():
+        changed = sorted(members ^ before.get(customer_id, set()))
+        if changed:
+            changes[customer_id] = [Change(key, key in members) for key in changed]
+    await _write(connection, present, changes, touch.cause)
     return changes
+
+
+async def _evaluate(
+    connection: Connection, people: Mapping[str, Person], key: str, work: _Work, *, asked: bool
+) -> bool:
+    """Whether any of the customers now belongs otherwise than was known; `asked` says that it was this one's turn."""
+    rule = work.rules[key]
+    now = next(iter(people.values())).now
+    attributes = [(person.id, person.attributes) for person in people.values()]
+    loaded = await facts.load_many(connection, rule, now, attributes, work.members)
+    changed = False
+    turning: dict[str, datetime] = {}
+    for customer_id, known in loaded.items():
+        members = work.members[customer_id]
+        belongs = holds(rule, known)
+        if (turn := turns_at(rule, known)) is not None:
+            turning[customer_id] = turn
+        if belongs != (key in members):
+            (members.add if belongs else members.discard)(key)
+            changed = True
+    if asked or turns_with_time(rule):
+        await segments.put_turns(connection, key, turning, [one for one in people if one not in turning])
+    return changed
+
+
+async def _write(
+    connection: Connection, people: Mapping[str, Person], changes: Mapping[str, list[Change]], cause: str
+) -> None:
+    entered: dict[str, list[str]] = {}
+    left: dict[str, list[str]] = {}
+    for customer_id, some in changes.items():
+        for change in some:
+            (entered if change.entered else left).setdefault(change.segment, []).append(customer_id)
+    for key, ids in entered.items():
+        await segments.add_members(connection, key, {one: people[one].now for one in ids})
+    for key, ids in left.items():
+        await segments.remove_members(connection, key, ids)
+    rows = [change_row(people[one], change, cause) for one, some in changes.items() for change in some]
+    await segments.add_changes(connection, rows)
 
 
 def change_row(person: Person, change: Change, cause: str) -> Json:

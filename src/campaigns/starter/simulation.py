@@ -26,9 +26,10 @@ from campaigns.models.outline import outline
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, customers, dispatch, entries, events, messages, segments
 from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.queries.customers import AgainstAddress
 from campaigns.models.queries.dispatch import DispatchRow
 from campaigns.models.rules import known_rule, mentions
-from campaigns.models.signing import Signing, address_key
+from campaigns.models.signing import Signing
 from campaigns.models.tables import Table
 from campaigns.models.values import Id, Instant, Json, Name, Strict, iso, time_moved_to
 from campaigns.starter.dispatch import signal_argument
@@ -118,8 +119,8 @@ class Scenario:
     events: Sequence[Happening] = ()
     segments: frozenset[str] = frozenset()
     consents: Sequence[Any] = ()
-    suppressed: Sequence[str] = ()
-    """Channels whose address of the customer gets nothing more."""
+    against: Mapping[str, AgainstAddress] = field(default_factory=dict)
+    """What speaks against the customer's address on each channel."""
     templates: Mapping[str, Json] = field(default_factory=dict)
     rules: Mapping[str, Json] = field(default_factory=dict)
     """Of segments that follow one."""
@@ -133,12 +134,11 @@ async def known_facts(
         "templates": await campaigns.templates(connection, [key for _, _, key in mentioned_templates(definition)])
     }
     found["rules"] = {row.key: row.rule for row in await segments.by_rule(connection)}
-    found["suppressed"] = [
-        channel
+    found["against"] = {
+        channel: await customers.against_address(connection, channel, signing.address_hash(channel, to))
         for channel in ADDRESS_ATTRIBUTE
         if isinstance(to := address_of(channel, attributes), str)
-        and await customers.is_suppressed(connection, channel, signing.hash(channel, address_key(channel, to)))
-    ]
+    }
     if customer_id is not None:
         rules = [known_rule(rule) for rule in found["rules"].values()]
         wanted = needs([*(condition for _, condition in placed_conditions(definition)), *rules])
@@ -298,9 +298,7 @@ class _World:
                 await customers.put_consent(
                     connection, scenario.customer_id, said.channel, said.topic, said.status, said.source, said.at
                 )
-            for channel in scenario.suppressed:
-                to = address_key(channel, str(address_of(channel, scenario.attributes)))
-                await customers.suppress(connection, channel, self._signing.hash(channel, to), "known", scenario.at)
+            await self._seed_against(connection)
             named = {key for _, key in mentioned_segments(scenario.definition)}
             for key in {*scenario.segments, *named, *scenario.rules}:
                 await segments.put(connection, key, key, True, scenario.at)
@@ -312,6 +310,15 @@ class _World:
                 await campaigns.put_template(connection, key, content, scenario.at)
             await self._seed_events(connection)
             await self._seed_entry(connection)
+
+    async def _seed_against(self, connection: Connection) -> None:
+        at = self._scenario.at
+        for channel, against in self._scenario.against.items():
+            hashed = self._signing.address_hash(channel, str(address_of(channel, self._scenario.attributes)))
+            if against.suppressed:
+                await customers.suppress(connection, channel, hashed, "known", at)
+            kept = {"subject_hash": hashed, "channel": channel, "source": "known", "at": at}
+            await customers.keep_opt_outs(connection, [{**kept, "topic": topic} for topic in against.opted_out])
 
     async def _seed_events(self, connection: Connection) -> None:
         past = [one for one in self._scenario.events if one.at < self._scenario.at]

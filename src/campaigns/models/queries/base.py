@@ -1,5 +1,6 @@
 """What the statements share."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -15,3 +16,13 @@ def insert(connection: Connection, table: Any) -> Any:
 def insert_of(dialect: str, table: Any) -> Any:
     """An INSERT of the dialect of that name."""
     return (sqlite if dialect == "sqlite" else postgresql).insert(table)
+
+
+CHUNK = 500
+"""So many values a statement takes in a list."""
+
+
+def chunks(values: Sequence[Any]) -> Iterator[list[Any]]:
+    """The values in lists that one statement takes."""
+    for start in range(0, len(values), CHUNK):
+        yield list(values[start : start + CHUNK])

@@ -1,15 +1,15 @@
 """Customers, their consents, suppressed addresses and erasures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, literal, select, union_all, update
 
 from campaigns.models.database import Connection
-from campaigns.models.queries.base import insert
+from campaigns.models.queries.base import chunks, insert
 from campaigns.models.tables import (
     Consent,
     Customer,
@@ -17,6 +17,7 @@ from campaigns.models.tables import (
     Erasure,
     Event,
     Holdout,
+    OptOut,
     SegmentChange,
     SegmentMember,
     SegmentTurn,
@@ -45,6 +46,27 @@ async def lock_or_create(connection: Connection, customer_id: str, now: datetime
     return attributes or {}
 
 
+async def lock_many(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Json]:
+    """The attributes of those of the customers who are known, locked in the order of their ids."""
+    ids = sorted(set(customer_ids))
+    found: dict[str, Json] = {}
+    for some in chunks(ids):
+        statement = select(Customer.id, Customer.attributes).where(Customer.id.in_(some))
+        rows = await connection.execute(statement.order_by(Customer.id).with_for_update())
+        found.update((customer_id, attributes) for customer_id, attributes in rows)
+    return found
+
+
+async def write_many(connection: Connection, people: Mapping[str, Json], now: datetime) -> None:
+    """Sets all attributes of existing customers."""
+    table: Any = Customer.__table__
+    statement = update(table).where(table.c.id == bindparam("customer"))
+    statement = statement.values(attributes=bindparam("new"), updated_at=bindparam("now"))
+    rows = [{"customer": customer_id, "new": attributes, "now": now} for customer_id, attributes in people.items()]
+    if rows:
+        await connection.execute(statement, rows)
+
+
 async def create_missing(connection: Connection, customer_ids: Iterable[str | None], now: datetime) -> None:
     """Makes those of the customers who are not known yet, with no attributes."""
     rows = [
@@ -52,7 +74,7 @@ async def create_missing(connection: Connection, customer_ids: Iterable[str | No
         for customer_id in sorted(one for one in customer_ids if one)
     ]
     if rows:
-        await connection.execute(insert(connection, Customer).values(rows).on_conflict_do_nothing())
+        await connection.execute(insert(connection, Customer).on_conflict_do_nothing(), rows)
 
 
 async def get(connection: Connection, customer_id: str) -> Json | None:
@@ -76,8 +98,7 @@ async def count_after(connection: Connection, after: str) -> int:
 async def missing(connection: Connection, customer_ids: Sequence[str]) -> set[str]:
     """Those of the ids that are no customer's."""
     known: set[str] = set()
-    for start in range(0, len(customer_ids), 500):
-        some = customer_ids[start : start + 500]
+    for some in chunks(customer_ids):
         known.update((await connection.execute(select(Customer.id).where(Customer.id.in_(some)))).scalars())
     return set(customer_ids) - known
 
@@ -107,16 +128,31 @@ async def consents(connection: Connection, customer_id: str) -> Sequence[Any]:
 
 
 @cache
-def _suppressed() -> Any:
-    return select(Suppression.reason).where(
-        Suppression.channel == bindparam("channel"), Suppression.address_hash == bindparam("address")
+def _against() -> Any:
+    address: Any = bindparam("address")
+    channel: Any = bindparam("channel")
+    suppressed = select(literal("suppressed"), Suppression.reason).where(
+        Suppression.channel == channel, Suppression.address_hash == address
     )
+    opted_out = select(literal("opted_out"), OptOut.topic).where(
+        OptOut.channel == channel, OptOut.subject_hash == address
+    )
+    return union_all(suppressed, opted_out)
 
 
-async def is_suppressed(connection: Connection, channel: str, address_hash: str) -> bool:
-    """Whether the address gets nothing more on the channel."""
-    parameters = {"channel": channel, "address": address_hash}
-    return (await connection.execute(_suppressed(), parameters)).first() is not None
+class AgainstAddress(NamedTuple):
+    """What speaks against an address on a channel, whoever's it is."""
+
+    suppressed: bool
+    opted_out: frozenset[str]
+    """Topics that an erased customer with this address had unsubscribed from; the empty one is the whole channel."""
+
+
+async def against_address(connection: Connection, channel: str, address_hash: str) -> AgainstAddress:
+    """What speaks against the address on the channel."""
+    rows = (await connection.execute(_against(), {"channel": channel, "address": address_hash})).all()
+    topics = frozenset(value for kind, value in rows if kind == "opted_out")
+    return AgainstAddress(any(kind == "suppressed" for kind, _ in rows), topics)
 
 
 async def suppress(connection: Connection, channel: str, address_hash: str, reason: str, now: datetime) -> None:
@@ -125,15 +161,43 @@ async def suppress(connection: Connection, channel: str, address_hash: str, reas
     await connection.execute(insert(connection, Suppression).values(row).on_conflict_do_nothing())
 
 
-async def is_erased(connection: Connection, customer_hash: str) -> bool:
-    """Whether a customer of that id was erased, and not made again."""
-    statement = select(Erasure.erased_at).where(Erasure.customer_hash == customer_hash)
-    return (await connection.execute(statement)).scalar_one_or_none() is not None
+async def erased_of(connection: Connection, customer_hashes: Iterable[str]) -> set[str]:
+    """Those of the customers, by the hashes of their ids, who were erased and not made again."""
+    found: set[str] = set()
+    for some in chunks(sorted(set(customer_hashes))):
+        statement = select(Erasure.customer_hash).where(Erasure.customer_hash.in_(some))
+        found.update((await connection.execute(statement)).scalars())
+    return found
 
 
-async def unmark_erased(connection: Connection, customer_hash: str) -> None:
-    """A customer of that id is made again."""
-    await connection.execute(delete(Erasure).where(Erasure.customer_hash == customer_hash))
+async def any_erased(connection: Connection) -> bool:
+    """Whether any customer was erased."""
+    return (await connection.execute(select(Erasure.customer_hash).limit(1))).first() is not None
+
+
+async def make_again(connection: Connection, customer_id: str, customer_hash: str) -> None:
+    """One who was erased is a customer again; what they had unsubscribed from they still are."""
+    known = await connection.execute(delete(Erasure).where(Erasure.customer_hash == customer_hash))
+    if not known.rowcount:
+        return
+    columns = ["customer_id", "channel", "topic", "status", "source", "at"]
+    said = select(
+        literal(customer_id), OptOut.channel, OptOut.topic, literal("unsubscribed"), OptOut.source, OptOut.at
+    ).where(OptOut.subject_hash == customer_hash)
+    await connection.execute(insert(connection, Consent).from_select(columns, said))
+    await connection.execute(delete(OptOut).where(OptOut.subject_hash == customer_hash))
+
+
+async def keep_opt_outs(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Keeps unsubscriptions by hashes, of a customer who is to be erased."""
+    if rows:
+        await connection.execute(insert(connection, OptOut).values(rows).on_conflict_do_nothing())
+
+
+async def forget_opt_out(connection: Connection, address_hash: str, channel: str, topic: str) -> None:
+    """A customer with this address has subscribed anew."""
+    statement = delete(OptOut).where(OptOut.subject_hash == address_hash, OptOut.channel == channel)
+    await connection.execute(statement.where(OptOut.topic == topic))
 
 
 async def erase(connection: Connection, customer_id: str, customer_hash: str, now: datetime) -> None:

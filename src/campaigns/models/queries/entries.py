@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, case, func, literal, select, update
 
 from campaigns.models.database import Connection
 from campaigns.models.decision import EndedBy
-from campaigns.models.queries.base import insert, insert_of
+from campaigns.models.queries.base import chunks, insert, insert_of
 from campaigns.models.tables import Dispatch, Entry, Message, StepOutcome
 from campaigns.models.values import Json
 
@@ -226,8 +226,7 @@ async def of_customer(connection: Connection, customer_id: str) -> list[tuple[st
 
 async def make_anonymous(connection: Connection, entry_ids: list[str]) -> None:
     """Takes the customer out of ended entries and their messages: what is left only counts."""
-    for start in range(0, len(entry_ids), 500):
-        some = entry_ids[start : start + 500]
+    for some in chunks(entry_ids):
         await connection.execute(
             update(Entry).where(Entry.id.in_(some)).values(customer_id=None, entry_key=None, trigger=None)
         )

@@ -9,12 +9,11 @@ from sqlalchemy import bindparam, literal, select, union_all, update
 
 from campaigns.models.conditions import PastEvent
 from campaigns.models.database import Connection
-from campaigns.models.queries.base import insert, insert_of
+from campaigns.models.queries.base import chunks, insert, insert_of
 from campaigns.models.tables import CampaignTrigger, Customer, Entry, Event, EventName, SegmentMention
 from campaigns.models.values import Json
 
 HISTORY_LIMIT = 10_000
-CHUNK = 500
 
 
 async def add(connection: Connection, row: dict[str, Any]) -> bool:
@@ -96,8 +95,7 @@ async def hold(connection: Connection, customer_ids: Iterable[str]) -> set[str]:
 async def add_many(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, Json]:
     """Adds messages; those that are known by their id are left as they are. The answers that were given, by id."""
     answers: dict[str, Json] = {}
-    for start in range(0, len(rows), CHUNK):
-        some = rows[start : start + CHUNK]
+    for some in chunks(rows):
         statement = insert(connection, Event).on_conflict_do_nothing().returning(Event.message_id)
         new = set((await connection.execute(statement, some)).scalars())
         answers |= {row["message_id"]: row["answer"] for row in some if row["message_id"] in new}
@@ -154,10 +152,12 @@ async def histories(
     found: dict[str, list[PastEvent]] = {}
     if not wanted:
         return found
-    statement = select(Event.customer_id, Event.name, Event.properties, Event.timestamp)
-    statement = statement.where(Event.customer_id.in_(set(customer_ids)), Event.name.in_(wanted))
-    for customer_id, name, properties, at in await connection.execute(statement.order_by(Event.timestamp.desc())):
-        found.setdefault(customer_id, []).append(PastEvent(name, properties, at))
+    for some in chunks(sorted(set(customer_ids))):
+        statement = select(Event.customer_id, Event.name, Event.properties, Event.timestamp)
+        statement = statement.where(Event.customer_id.in_(some), Event.name.in_(wanted))
+        statement = statement.order_by(Event.timestamp.desc()).limit(HISTORY_LIMIT * len(some))
+        for customer_id, name, properties, at in await connection.execute(statement):
+            found.setdefault(customer_id, []).append(PastEvent(name, properties, at))
     return found
 
 

@@ -1,6 +1,6 @@
 """What conditions ask about one customer, fetched as far as they ask."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from campaigns.models.conditions import Condition, Facts, needs
@@ -36,12 +36,16 @@ async def load(
 
 
 async def load_many(
-    connection: Connection, rule: Condition, now: datetime, people: Sequence[tuple[str, Json]]
+    connection: Connection,
+    rule: Condition,
+    now: datetime,
+    people: Sequence[tuple[str, Json]],
+    memberships: Mapping[str, Iterable[str]] | None = None,
 ) -> dict[str, Facts]:
-    """The facts of a segment's rule for each of the customers, by id and attributes."""
+    """The facts of a segment's rule for each of the customers, by id and attributes; memberships where known."""
     wanted = needs([rule])
     ids = [customer_id for customer_id, _ in people]
-    member_of = await segments.memberships(connection, ids)
+    member_of = await segments.memberships(connection, ids) if memberships is None else memberships
     happened = await events.histories(connection, ids, wanted.events)
     return {
         customer_id: Facts(

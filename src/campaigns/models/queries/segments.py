@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, delete, func, or_, select, update
 
 from campaigns.models.database import Connection
-from campaigns.models.queries.base import insert
+from campaigns.models.queries.base import chunks, insert
 from campaigns.models.tables import Segment, SegmentChange, SegmentMember, SegmentMention, SegmentTurn
 from campaigns.models.values import Json
 
@@ -125,7 +125,7 @@ async def recomputed(connection: Connection, key: str, rule_version: int, to: st
 async def add_changes(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Records who entered and left."""
     if rows:
-        await connection.execute(insert(connection, SegmentChange).values(rows))
+        await connection.execute(insert(connection, SegmentChange), rows)
 
 
 async def changes(connection: Connection, customer_id: str, limit: int) -> Sequence[Any]:
@@ -135,23 +135,18 @@ async def changes(connection: Connection, customer_id: str, limit: int) -> Seque
     return (await connection.execute(statement.order_by(SegmentChange.id.desc()).limit(limit))).all()
 
 
-async def put_turn(connection: Connection, key: str, customer_id: str, at: datetime | None) -> None:
-    """When the customer is to be looked at again for the segment; None where time alone changes nothing."""
-    if at is None:
-        statement = delete(SegmentTurn).where(SegmentTurn.segment_key == key, SegmentTurn.customer_id == customer_id)
+async def put_turns(connection: Connection, key: str, turning: Mapping[str, datetime], others: Sequence[str]) -> None:
+    """When the customers are to be looked at again for the segment; time alone changes nothing for the others."""
+    for some in chunks(others):
+        statement = delete(SegmentTurn).where(SegmentTurn.segment_key == key, SegmentTurn.customer_id.in_(some))
         await connection.execute(statement)
-        return
-    upsert = insert(connection, SegmentTurn).values(segment_key=key, customer_id=customer_id, at=at)
-    await connection.execute(
-        upsert.on_conflict_do_update(index_elements=["segment_key", "customer_id"], set_={"at": at})
-    )
-
-
-async def is_turn(connection: Connection, key: str, customer_id: str, now: datetime) -> bool:
-    """Whether the customer is to be looked at again by now."""
-    statement = select(SegmentTurn.at).where(SegmentTurn.segment_key == key, SegmentTurn.customer_id == customer_id)
-    at = (await connection.execute(statement)).scalar_one_or_none()
-    return at is not None and at <= now
+    if turning:
+        upsert = insert(connection, SegmentTurn)
+        upsert = upsert.on_conflict_do_update(
+            index_elements=["segment_key", "customer_id"], set_={"at": upsert.excluded.at}
+        )
+        rows = [{"segment_key": key, "customer_id": one, "at": at} for one, at in sorted(turning.items())]
+        await connection.execute(upsert, rows)
 
 
 async def turns(connection: Connection, now: datetime, limit: int) -> list[tuple[str, str]]:
@@ -170,11 +165,17 @@ async def count_members(connection: Connection, key: str) -> int:
 
 async def memberships(connection: Connection, customer_ids: Iterable[str]) -> dict[str, set[str]]:
     """The segments of each of the customers."""
-    statement = select(SegmentMember.customer_id, SegmentMember.segment_key)
     found: dict[str, set[str]] = {}
-    for customer_id, key in await connection.execute(statement.where(SegmentMember.customer_id.in_(set(customer_ids)))):
-        found.setdefault(customer_id, set()).add(key)
+    for some in chunks(sorted(set(customer_ids))):
+        for customer_id, key in await connection.execute(_memberships(), {"ids": some}):
+            found.setdefault(customer_id, set()).add(key)
     return found
+
+
+@cache
+def _memberships() -> Any:
+    ids: Any = bindparam("ids", expanding=True)
+    return select(SegmentMember.customer_id, SegmentMember.segment_key).where(SegmentMember.customer_id.in_(ids))
 
 
 async def missing(connection: Connection, keys: Iterable[str]) -> set[str]:
@@ -196,6 +197,19 @@ async def add_member(connection: Connection, key: str, customer_id: str, now: da
     statement = insert(connection, SegmentMember).values(segment_key=key, customer_id=customer_id, entered_at=now)
     result = await connection.execute(statement.on_conflict_do_nothing())
     return bool(result.rowcount)
+
+
+async def add_members(connection: Connection, key: str, entered: Mapping[str, datetime]) -> None:
+    """Makes the customers members, each since the given time; who is one already stays so."""
+    rows = [{"segment_key": key, "customer_id": one, "entered_at": at} for one, at in sorted(entered.items())]
+    await connection.execute(insert(connection, SegmentMember).on_conflict_do_nothing(), rows)
+
+
+async def remove_members(connection: Connection, key: str, customer_ids: Sequence[str]) -> None:
+    """Ends the memberships."""
+    for some in chunks(customer_ids):
+        statement = delete(SegmentMember).where(SegmentMember.segment_key == key, SegmentMember.customer_id.in_(some))
+        await connection.execute(statement)
 
 
 async def remove_member(connection: Connection, key: str, customer_id: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
+from campaigns.activities.content import address_of
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import customers, decisions, entries, segments
 from campaigns.models.steps import Line
@@ -41,11 +42,15 @@ async def put_consent(customer_id: str, body: Body, parts: Parts) -> Json:
     change = parse(ConsentChange, body)
     now = utc_now()
     async with parts.database.write() as connection:
-        if await customers.lock(connection, customer_id) is None:
+        attributes = await customers.lock(connection, customer_id)
+        if attributes is None:
             raise not_found("customer", customer_id)
-        await customers.put_consent(
-            connection, customer_id, change.channel, change.topic or "", change.status, change.source, now
-        )
+        topic = change.topic or ""
+        await customers.put_consent(connection, customer_id, change.channel, topic, change.status, change.source, now)
+        address = address_of(change.channel, attributes)
+        if change.status == "subscribed" and isinstance(address, str):
+            hashed = parts.signing.address_hash(change.channel, address)
+            await customers.forget_opt_out(connection, hashed, change.channel, topic)
     return {**change.model_dump(exclude_none=True), "at": iso(now)}
 
 
