@@ -4,8 +4,11 @@ import asyncio
 import random
 
 import pytest
+from sqlalchemy import select
 
 from campaigns.cli.demo import inconsistencies
+from campaigns.models.tables import Decision
+from campaigns.starter.tracking import parse_message
 from tests.support.product import Product, Starter
 
 MAIL = [{"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}]
@@ -132,6 +135,106 @@ async def test_one_that_ended_without_an_exposure_gives_the_cap_back(product: Pr
             assert decision["outcome"] == "entered"
             statistics = await two[0].until_ended("c")
     assert statistics["steps"][0]["skipped"] == {"no_address": 2}
+
+
+THOUSANDS = 800
+GROUPS = {
+    "event": {
+        "low": {"priority": 3},
+        "big": {"priority": 1, "frequency": {"type": "once"}},
+        "free": {"frequency": {"type": "once"}},
+    },
+    "segment": {"member": {"priority": 2}, "late": {"priority": 2}},
+}
+
+
+class OneAfterTheOther:
+    """What admission promises, for one customer whose triggers come one by one, and to whom nothing is ever sent."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, None] = {}
+        self.once: set[str] = set()
+
+    def decide(self, kind: str, matches_big: bool) -> dict[str, tuple[str, str | None]]:
+        group = GROUPS[kind]
+        found = {key: (self._alone(key, matches_big), None) for key in group}
+        competing = [key for key, (outcome, _) in found.items() if outcome == "entered" and "priority" in group[key]]
+        winner = None
+        for key in sorted(competing, key=lambda one: (group[one]["priority"], list(group).index(one))):
+            rivals = [one for one in self.running if one in group and one != key and "priority" in group[one]]
+            rivals = sorted(
+                (one for one in rivals if group[one]["priority"] <= group[key]["priority"]),
+                key=lambda one: group[one]["priority"],
+            )
+            if winner or rivals:
+                found[key] = ("lower_priority", winner or rivals[0])
+            else:
+                winner = key
+        if winner:
+            for rival in [one for one in self.running if one in group and one != winner and "priority" in group[one]]:
+                del self.running[rival]
+                self.once.discard(rival)
+        for key, (outcome, _) in found.items():
+            if outcome == "entered":
+                self.running[key] = None
+                if group[key].get("frequency", EVERY_TIME)["type"] == "once":
+                    self.once.add(key)
+        return found
+
+    def _alone(self, key: str, matches_big: bool) -> str:
+        if key == "big" and not matches_big:
+            return "not_matching"
+        if key in self.running:
+            return "already_running"
+        return "already_entered" if key in self.once else "entered"
+
+
+async def test_thousands_of_orders_give_what_one_after_the_other_gives(product: Product):
+    """Two starters and many clients; two triggers and five campaigns for each of many customers, in every order."""
+    two = [await product.starter(dispatching=False) for _ in range(2)]
+    where = {"property": "big", "op": "equals", "value": True}
+    for key, fields in GROUPS["event"].items():
+        trigger = {"type": "event", "event": "E", **({"where": where} if key == "big" else {})}
+        await two[0].campaign(key, **{"frequency": EVERY_TIME, **fields}, trigger=trigger, steps=REST)
+    await two[0].call("PUT", "/v1/segments/vip", {"name": "VIP"})
+    for key, fields in GROUPS["segment"].items():
+        trigger = {"type": "segment", "segments": ["vip"]}
+        await two[0].campaign(key, **{"frequency": EVERY_TIME, **fields}, trigger=trigger, steps=REST)
+    chance = random.Random(5)
+    big: dict[str, bool] = {}
+
+    async def act(customer: str, number: int, kind: str) -> None:
+        starter = chance.choice(two)
+        if kind == "segment":
+            await starter.parts.intake.enter_segment("vip", [customer])
+            return
+        message_id = f"{customer}-{number}"
+        big[message_id] = kind == "big"
+        message = {"userId": customer, "event": "E", "messageId": message_id, "properties": {"big": kind == "big"}}
+        await starter.parts.intake.take(parse_message(message, "track"))
+
+    at_once = asyncio.Semaphore(16)
+
+    async def live(customer: str) -> None:
+        async with at_once:
+            await two[0].parts.intake.put_customer(customer, {})
+            kinds = ["event", "event", "big", "big", "segment", "segment"]
+            chance.shuffle(kinds)
+            await asyncio.gather(*(act(customer, number, kind) for number, kind in enumerate(kinds)))
+
+    await asyncio.gather(*(live(f"c{n}") for n in range(THOUSANDS)))
+    async with two[0].parts.database.read() as connection:
+        rows = (await connection.execute(select(Decision).order_by(Decision.id))).all()
+    assert len(rows) == THOUSANDS * (4 * 3 + 1 * 2)
+    decided: dict[str, dict[str, dict[str, tuple[str, str | None]]]] = {}
+    for row in rows:
+        by_trigger = decided.setdefault(row.customer_id, {})
+        by_trigger.setdefault(row.trigger_id, {})[row.campaign_key] = (row.outcome, row.winner)
+    for by_trigger in decided.values():
+        model = OneAfterTheOther()
+        for trigger_id, found in by_trigger.items():
+            kind = "segment" if trigger_id.startswith("vip:") else "event"
+            assert found == model.decide(kind, big.get(trigger_id, False))
 
 
 async def test_a_locked_customer_delays_nobody_else(two: tuple[Starter, Starter], database_url: str):

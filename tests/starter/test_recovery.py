@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from temporalio.client import Client
 
 from tests.support.product import Product, until
@@ -84,6 +85,45 @@ async def test_an_event_that_comes_before_the_start(product: Product):
     assert await starter.parts.dispatcher.act(start)
     async with product.worker():
         await starter.until_ended("c")
+    assert len(product.providers.mails) == 1
+
+
+async def test_the_database_is_away_for_a_moment(product: Product, monkeypatch: pytest.MonkeyPatch):
+    """Every kind of activity fails at first: the entry goes on where it was, and nothing is sent twice."""
+    from campaigns.activities import delivery, progress
+    from campaigns.models.queries import entries, messages
+
+    def fails_first(owner: object, name: str, times: int) -> None:
+        original, left = getattr(owner, name), [times]
+
+        async def fails(*given, **named):
+            left[0] -= 1
+            if left[0] >= 0:
+                raise ConnectionRefusedError(111, "Connection refused")
+            return await original(*given, **named)
+
+        monkeypatch.setattr(owner, name, fails)
+
+    starter = await product.starter()
+    await starter.customer("ann")
+    branch = {
+        "id": "b",
+        "type": "branch",
+        "branches": [{"name": "all", "when": {"not": {"segment": "no"}}, "steps": MAIL}],
+    }
+    await starter.call("PUT", "/v1/segments/no", {"name": "No"})
+    wait = {"id": "wait", "type": "wait", "for": [{"name": "go", "event": "Go", "steps": []}], "timeout": "PT60S"}
+    await starter.campaign("c", steps=[{"id": "rest", "type": "delay", "for": "PT1S"}, branch, wait])
+    fails_first(messages, "recipient", 4)
+    fails_first(delivery, "write_reports", 2)
+    fails_first(progress, "write_reports", 3)
+    fails_first(entries, "end", 2)
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_waiting("c", "wait", timeout=60)
+        await starter.call("POST", f"/v1/entries/{(await starter.entries('c'))[0]['id']}/exit")
+        statistics = await starter.until_ended("c", timeout=60)
+    assert statistics["entries"]["exited"] == 1
     assert len(product.providers.mails) == 1
 
 

@@ -25,7 +25,6 @@ from campaigns.models.database import migrate
 PREFERRED_PORTS = {"temporal": 7233, "web_ui": 8233, "smtp": 1025, "twilio": 8025}
 READY_S = 90
 STOP_S = 40
-RESTARTS_A_MINUTE = 5
 TWILIO_SID = "AC" + "0" * 32
 PR_SET_PDEATHSIG = 1
 
@@ -55,6 +54,8 @@ def kept_keys(directory: Path) -> dict[str, str]:
 class Stack:
     """The embedded processes, kept under one directory. What is set in the environment is used in their place."""
 
+    restarts_a_minute = 5
+
     def __init__(self, directory: Path, say: Say, environment: Mapping[str, str] | None = None) -> None:
         self.directory = directory.resolve()
         self._say = say
@@ -79,8 +80,12 @@ class Stack:
             self._run("providers", [sys.executable, "-m", "campaigns.cli.embedded.providers", *self._providers])
         self._say("Starting worker and starter …")
         for name in ("worker", "starter"):
-            self._run(name, [sys.executable, "-m", "campaigns.cli.app", name])
+            self._run(name, self.command(name))
         self._until_ready()
+
+    def command(self, name: str) -> list[str]:
+        """What runs the worker, or the starter."""
+        return [sys.executable, "-m", "campaigns.cli.app", name]
 
     def supervise_once(self) -> None:
         """Starts again what has died; SystemExit where that does not help."""
@@ -89,7 +94,7 @@ class Stack:
                 continue
             now = time.monotonic()
             one.restarts = [at for at in one.restarts if now - at < 60] + [now]
-            if len(one.restarts) > RESTARTS_A_MINUTE:
+            if len(one.restarts) > self.restarts_a_minute:
                 raise SystemExit(f"campaigns: {one.name} dies again and again; see {self._log_path(one.name)}")
             self._say(f"{one.name} ended with {one.process.returncode}; starting it again")
             one.process = self._popen(one.name, one.command)

@@ -13,7 +13,7 @@ from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, FailureError
 
 from campaigns.activities.contract import (
     DelayPlan,
@@ -192,8 +192,8 @@ class EntryWorkflow:
         except EntryEnded as ended:
             # What asked for the end says more than what noticed it.
             return "exited", self._exit or ended.ended_by
-        except (asyncio.CancelledError, ActivityError):
-            # An activity that the exit cut short raises ActivityError; all others are retried until they work.
+        except (asyncio.CancelledError, FailureError):
+            # An activity that the exit cut short fails; all others are retried until they work.
             if self._exit is None:
                 raise
         return ("exited", self._exit) if self._exit else ("completed", EndedBy.COMPLETED)
@@ -277,7 +277,7 @@ class EntryWorkflow:
         self._busy = True
         try:
             result: SendResult = await self.runtime.local(step, DeliveryActivities.send_message, task, SEND_TIMEOUT)
-        except ActivityError:
+        except FailureError:
             result = SendResult("retry")
         finally:
             self._busy = False
@@ -429,7 +429,7 @@ class EntryWorkflow:
         """A short local activity; the normal one takes over where the database is away."""
         try:
             result = await self.runtime.local(step, method, argument, LOCAL_TIMEOUT)
-        except ActivityError:
+        except FailureError:
             if self._exit is not None and not isinstance(argument, EndTask):
                 raise
             result = await self.runtime.remote(step, method, argument, LOCAL_TIMEOUT * 2, UNTIL_IT_WORKS)

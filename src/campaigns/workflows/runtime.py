@@ -44,7 +44,10 @@ class Runtime(Protocol):
         ...
 
     async def local(self, step: str, method: Any, argument: Any, timeout: timedelta) -> Any:
-        """One try of a short activity in the workflow's own worker. Raises ActivityError where it fails."""
+        """One try of a short activity in the workflow's own worker. Raises FailureError where it fails.
+
+        The SDK raises what a local activity failed with as it is, ApplicationError; a time-out is an ActivityError.
+        """
         ...
 
     async def remote(

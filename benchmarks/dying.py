@@ -1,0 +1,87 @@
+"""`campaigns starter` or `worker` that dies at its seams: `python -m benchmarks.dying starter`.
+
+It kills itself with SIGKILL at a seam that is drawn by chance, after a number of passes that is drawn too; whoever
+supervises it starts it again. `DYING_PASSES` is the most passes (60), `DYING_LOG` a file that gets a line a death,
+`DYING_DEATHS` how many lines of the file are enough: then it lives on.
+"""
+
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from campaigns.activities.delivery import DeliveryActivities
+from campaigns.cli.app import app
+from campaigns.models.queries import dispatch, entries, events, messages
+from campaigns.starter.dispatch import Dispatcher
+from campaigns.workflows.client import EntryClient
+
+SEAMS: dict[str, dict[str, tuple[Any, str, bool]]] = {
+    "starter": {
+        "before the commit": (events, "set_answer", False),
+        "behind the commit": (Dispatcher, "dispatch", False),
+        "before the start": (EntryClient, "start", False),
+        "between start and mark": (EntryClient, "start", True),
+        "before the signal": (EntryClient, "signal", False),
+        "between signal and mark": (EntryClient, "signal", True),
+        "in the mark": (dispatch, "done", True),
+    },
+    "worker": {
+        "before the claim": (messages, "claim", False),
+        "in the claim": (messages, "claim", True),
+        "between claim and send": (DeliveryActivities, "_send", False),
+        "between send and record": (DeliveryActivities, "_send", True),
+        "in the record": (messages, "settle", True),
+        "behind the record": (DeliveryActivities, "_record", True),
+        "before the end": (entries, "end", False),
+    },
+}
+"""What each role does at its seam, and whether it dies behind that rather than before."""
+
+
+def die_at(role: str, seam: str, passes: int) -> None:
+    """Has this process die at the seam, at the pass of that number."""
+    owner, name, behind = SEAMS[role][seam]
+    original: Callable[..., Any] = getattr(owner, name)
+    # Marks are made for many at once, so there are fewer of them.
+    left = [min(passes, 3) if name == "done" else passes]
+
+    def come_to_it() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            if log := os.environ.get("DYING_LOG"):
+                with Path(log).open("a") as lines:
+                    lines.write(f"{role}: {seam}\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def dies(*given: Any, **named: Any) -> Any:
+        if not behind:
+            come_to_it()
+        result = await original(*given, **named)
+        if behind:
+            come_to_it()
+        return result
+
+    def dies_at_once(*given: Any, **named: Any) -> Any:
+        come_to_it()
+        return original(*given, **named)
+
+    setattr(owner, name, dies_at_once if name == "dispatch" else dies)
+
+
+def main(role: str) -> None:
+    log = Path(os.environ.get("DYING_LOG", os.devnull))
+    deaths = log.read_text().splitlines() if log.is_file() else []
+    if len(deaths) < int(os.environ.get("DYING_DEATHS", "1000000")):
+        chance = random.SystemRandom()
+        # Those come first at which nobody has died yet.
+        seams = [seam for seam in SEAMS[role] if f"{role}: {seam}" not in deaths] or list(SEAMS[role])
+        die_at(role, chance.choice(seams), chance.randint(1, int(os.environ.get("DYING_PASSES", "60"))))
+    app([role])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
