@@ -105,4 +105,4 @@ class Settings(BaseSettings):
     def require(self, *names: str) -> None:
         """Raises SystemExit that names every missing setting."""
         if missing := [f"CAMPAIGNS_{name.upper()}" for name in names if not getattr(self, name)]:
-            raise SystemExit(f"campaigns: please set {', '.join(missing)} (see docs/settings.md)")
+            raise SystemExit(f"campaigns: please set {', '.join(missing)} (see docs/operations.md)")
