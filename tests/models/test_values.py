@@ -56,8 +56,8 @@ def test_the_smtp_url():
 
 
 def test_links_cannot_be_forged():
-    token = Signing("a" * 32).unsubscribe_token("m1")
-    assert Signing("a" * 32).message_of(token) == "m1"
-    assert Signing("b" * 32).message_of(token) is None
-    assert Signing("a" * 32).message_of(token[:-1]) is None
-    assert Signing("a" * 32).message_of("") is None
+    token = Signing("a" * 32).token("unsubscribe", "m1")
+    assert Signing("a" * 32).value_of("unsubscribe", token) == "m1"
+    assert Signing("b" * 32).value_of("unsubscribe", token) is None
+    assert Signing("a" * 32).value_of("unsubscribe", token[:-1]) is None
+    assert Signing("a" * 32).value_of("unsubscribe", "") is None

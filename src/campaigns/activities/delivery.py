@@ -8,7 +8,7 @@ have been, and never sends marketing twice.
 import asyncio
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -33,6 +33,7 @@ from campaigns.activities.attempts import (
 )
 from campaigns.activities.content import Unsendable, address_of, compose
 from campaigns.activities.contract import SendResult, StepTask, until_text
+from campaigns.activities.link_tracking import track
 from campaigns.activities.progress import write_reports
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Sender, Unknown
 from campaigns.models.campaign import Campaign
@@ -42,7 +43,7 @@ from campaigns.models.queries import campaigns, customers, entries, messages
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.messages import MessageRow, Recipient
 from campaigns.models.signing import Signing
-from campaigns.models.steps import MessageBase
+from campaigns.models.steps import Email, MessageBase
 from campaigns.models.values import Json, iso, utc_now
 
 ATTEMPT_S = 20
@@ -54,25 +55,40 @@ OUTAGE_S = 10
 """So long after a provider did not answer, local activities leave its messages to the normal ones."""
 
 
+KEPT_LINKS = 10_000
+"""So many links a worker remembers to be stored already."""
+
+
 @dataclass(frozen=True)
 class _Ready:
     """A message that passed every check."""
 
     outgoing: Outgoing
     step: MessageBase
+    links: dict[str, str] = field(default_factory=dict)
+    """Where its tracked links lead."""
 
 
 class DeliveryActivities:
     """Sends messages through the senders, by channel."""
 
     def __init__(
-        self, database: Database, definitions: Definitions, senders: dict[str, Sender], signing: Signing, base_url: str
+        self,
+        database: Database,
+        definitions: Definitions,
+        senders: dict[str, Sender],
+        signing: Signing,
+        base_url: str,
+        *,
+        tracks: bool = True,
     ) -> None:
         self._database = database
         self._definitions = definitions
         self._senders = senders
         self._signing = signing
         self._base_url = base_url
+        self._tracks = tracks
+        self._kept_links: set[str] = set()
         self._outages: dict[str, float] = {}
         self._local_sends: Counter[str] = Counter()
 
@@ -147,7 +163,13 @@ class DeliveryActivities:
         outgoing = self._compose(task, recipient, step, template, message_id, to, answers)
         if isinstance(outgoing, Unsendable):
             return SendResult(outgoing.outcome, outgoing.reason, outgoing.detail)
-        return _Ready(outgoing, step)
+        return self._tracked(outgoing, step)
+
+    def _tracked(self, outgoing: Outgoing, step: MessageBase) -> _Ready:
+        if not (self._tracks and isinstance(step, Email) and step.tracking and outgoing.html):
+            return _Ready(outgoing, step)
+        tracked = track(outgoing.html, outgoing.message_id, self._base_url, self._signing)
+        return _Ready(replace(outgoing, html=tracked.html), step, tracked.links)
 
     async def _may_go(
         self, connection: Connection, task: StepTask, definition: Campaign, step: MessageBase, recipient: Recipient
@@ -195,7 +217,7 @@ class DeliveryActivities:
         trigger = Trigger.from_json(recipient.trigger or {})
         unsubscribe_url = None
         if step.category == "marketing":
-            unsubscribe_url = f"{self._base_url}/u/{self._signing.unsubscribe_token(message_id)}"
+            unsubscribe_url = f"{self._base_url}/u/{self._signing.token('unsubscribe', message_id)}"
         variables = {
             "customer": {**(recipient.attributes or {}), "id": recipient.customer_id},
             "event": trigger.liquid_event(),
@@ -258,6 +280,11 @@ class DeliveryActivities:
                 # Another attempt came first: whatever it did, the next try finds out.
                 return SendResult("retry", detail="an attempt is under way")
             await messages.expose(connection, task.entry.entry_id, now)
+            await messages.keep_links(
+                connection, {one: url for one, url in ready.links.items() if one not in self._kept_links}
+            )
+        if len(self._kept_links) < KEPT_LINKS:
+            self._kept_links.update(ready.links)
         return attempt
 
     async def _record(self, task: StepTask, ready: _Ready, attempt: int, result: Result) -> SendResult:

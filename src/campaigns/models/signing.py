@@ -3,11 +3,13 @@
 import base64
 import hashlib
 import hmac
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from cryptography.fernet import Fernet
 from itsdangerous import BadSignature, URLSafeSerializer
+
+LinkKind = Literal["unsubscribe", "open", "click"]
 
 
 class Signing:
@@ -15,8 +17,7 @@ class Signing:
 
     def __init__(self, secret_key: str) -> None:
         self._key = secret_key.encode()
-        self._links = URLSafeSerializer(secret_key, salt="unsubscribe", signer_kwargs={"digest_method": hashlib.sha256})
-
+        self._secret_key = secret_key
         self._sealing = Fernet(base64.urlsafe_b64encode(hmac.new(self._key, b"sealing", hashlib.sha256).digest()))
 
     def seal(self, value: Any) -> str:
@@ -35,15 +36,18 @@ class Signing:
         """The hash by which an address is suppressed on a channel: mail addresses without regard to case."""
         return self.hash(channel, address.strip().lower() if channel == "email" else address)
 
-    def unsubscribe_token(self, message_id: str) -> str:
-        """The token of a message's unsubscribe link."""
-        token = self._links.dumps(message_id)
+    def token(self, kind: LinkKind, value: str) -> str:
+        """The token of a link that only this key can make; one kind's is no other's."""
+        token = self._serializer(kind).dumps(value)
         return token.decode() if isinstance(token, bytes) else token
 
-    def message_of(self, token: str) -> str | None:
-        """The message that the token was made for; None where it is forged."""
+    def value_of(self, kind: LinkKind, token: str) -> str | None:
+        """What the token was made for; None where it is forged, or another kind's."""
         try:
-            value = self._links.loads(token)
+            value = self._serializer(kind).loads(token)
         except BadSignature:
             return None
         return value if isinstance(value, str) else None
+
+    def _serializer(self, kind: LinkKind) -> URLSafeSerializer:
+        return URLSafeSerializer(self._secret_key, salt=kind, signer_kwargs={"digest_method": hashlib.sha256})

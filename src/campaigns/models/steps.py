@@ -88,6 +88,8 @@ class Email(MessageBase):
     text: Text | None = None
     from_: Mailbox | None = Field(default=None, alias="from")
     reply_to: Mailbox | None = None
+    tracking: bool = True
+    """Whether opens and clicks of the HTML are tracked."""
 
     def _complete(self) -> None:
         if self.subject is None:

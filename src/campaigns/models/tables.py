@@ -388,10 +388,18 @@ class Message(Table):
     """What a webhook answered, as `{"json": …}`, where a step saves it."""
     claimed_at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
+    delivered_at: Mapped[datetime | None]
+    opened_at: Mapped[datetime | None]
+    machine_opened_at: Mapped[datetime | None]
+    """When a machine opened it, as privacy proxies do before any person may."""
+    clicked_at: Mapped[datetime | None]
+    bounced_at: Mapped[datetime | None]
+    complained_at: Mapped[datetime | None]
     unsubscribed_at: Mapped[datetime | None]
     converted_at: Mapped[datetime | None]
     __table_args__ = (
         Index(None, "entry_id", "step_id", "repetition", unique=True),
+        Index(None, "address"),
         Index(None, "campaign_key", "step_id", "status"),
     )
 
@@ -408,6 +416,14 @@ class ImportProgress(Table):
     taken: Mapped[int]
     refused: Mapped[int]
     at: Mapped[datetime]
+
+
+class Link(Table):
+    """Where a tracked link leads: never taken from a URL that came from outside."""
+
+    __tablename__ = "link"
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
 
 
 class Dispatch(Table):

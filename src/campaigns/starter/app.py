@@ -20,7 +20,18 @@ from campaigns.starter.http import (
     install_problem_handlers,
     management_key,
 )
-from campaigns.starter.routes import campaigns, customers, entries, ingestion, journeys, segments, system, templates
+from campaigns.starter.routes import (
+    callbacks,
+    campaigns,
+    customers,
+    entries,
+    ingestion,
+    journeys,
+    readers,
+    segments,
+    system,
+    templates,
+)
 from campaigns.starter.services import Services, make_services
 from campaigns.workflows import search_attributes
 from campaigns.workflows.bulk import ExistingMembers, starter_queue
@@ -48,10 +59,15 @@ def make_app(parts: Services) -> FastAPI:
     app = FastAPI(title="Campaigns", summary="Durable customer journeys on Temporal", lifespan=lifespan)
     app.state.services = parts
     install_problem_handlers(app)
-    app.include_router(system.router)
+    for open_to_all in (system, readers, callbacks):
+        app.include_router(open_to_all.router)
     app.include_router(ingestion.router, dependencies=[Depends(ingestion_key(parts.settings)), Depends(few_at_once())])
-    for module in (customers, segments, journeys, campaigns, entries, templates):
-        app.include_router(module.router, dependencies=[Depends(management_key(parts.settings)), Depends(fit_address)])
+    managed = [Depends(management_key(parts.settings)), Depends(fit_address)]
+    for router in (
+        *(one.router for one in (customers, segments, journeys, campaigns, entries, templates)),
+        callbacks.management,
+    ):
+        app.include_router(router, dependencies=managed)
     describe_bodies(app)
     return app
 

@@ -8,11 +8,21 @@ from uuid import uuid4
 
 from campaigns.activities.content import address_of
 from campaigns.models.campaign import GOAL, Campaign, SegmentTrigger
-from campaigns.models.conditions import Facts, holds
+from campaigns.models.conditions import Condition, Facts, PropertyIs, holds, walk
 from campaigns.models.database import Connection, Database
 from campaigns.models.decision import Decision, EndedBy, Trigger
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.queries import campaigns, customers, decisions, dispatch, entries, events, facts, segments
+from campaigns.models.queries import (
+    campaigns,
+    customers,
+    decisions,
+    dispatch,
+    entries,
+    events,
+    facts,
+    messages,
+    segments,
+)
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.dispatch import SWEEP_AFTER, DispatchRow
 from campaigns.models.queries.entries import RunningEntry
@@ -35,6 +45,17 @@ def _answer(message: TrackingMessage, outcome: "_Outcome") -> Json:
 
 EVENT_NAMES = 10_000
 """So many names of events a starter keeps in mind; others are looked up each time."""
+
+
+@dataclass(frozen=True)
+class MessageOrigin:
+    """The message that an event is of, and what it says of the message."""
+
+    message_id: str
+    campaign: str
+    entry_id: str
+    step: str
+    marks: Sequence[str] = ()
 
 
 @dataclass
@@ -64,19 +85,25 @@ class Intake:
         self._dispatcher = dispatcher
         self._heard_of: set[str] = set()
 
-    async def take(self, message: TrackingMessage) -> Json:
-        """Takes in one message of the tracking API; the answer, which a double gets again. Durable when it returns."""
+    async def take(self, message: TrackingMessage, origin: MessageOrigin | None = None) -> Json:
+        """Takes in one message of the tracking API; the answer, which a double gets again. Durable when it returns.
+
+        With an `origin` it is an event of a message of our own: it triggers no campaign by which it came about, and
+        only the entry that sent the message waits for it.
+        """
         async with self._database.write() as connection:
             if quiet := await self._take_quiet(connection, [message]):
+                await _mark(connection, origin)
                 return quiet[message.message_id]
             person = await self.person(connection, message.user_id, creates=message.type == "identify")
             received = person.now if person else utc_now()
             if not await events.add(connection, message.row(received)):
                 return await events.answer(connection, message.message_id) or {}
+            await _mark(connection, origin)
             await self._remember_names(connection, [message], received)
             outcome = _Outcome()
             if person and message.event_name is not None:
-                outcome = await self._event(connection, person, message, received)
+                outcome = await self._event(connection, person, message, received, origin)
             elif person:
                 traits = message.traits if message.type == "identify" else {}
                 outcome = await self._profile(connection, person, traits, message.type)
@@ -294,27 +321,35 @@ class Intake:
         return outcome
 
     async def _event(
-        self, connection: Connection, person: Person, message: TrackingMessage, received: datetime
+        self,
+        connection: Connection,
+        person: Person,
+        message: TrackingMessage,
+        received: datetime,
+        origin: MessageOrigin | None,
     ) -> _Outcome:
         """Signals and conversions first, for an entry's trigger is never one of its own events; then admission."""
         trigger = Trigger(message.message_id, "event", message.event_name or "", received, message.properties)
         outcome = _Outcome()
         for entry in person.running:
-            owed = await self._hears(connection, person, entry, trigger)
+            if origin and entry.id != origin.entry_id:
+                continue
+            owed = await self._hears(connection, person, entry, trigger, origin)
             if owed:
                 outcome.signalled.append(entry.id)
                 outcome.owed.extend(owed)
-        await self._convert_others(connection, person, trigger)
+        await self._convert_others(connection, person, trigger, origin)
         await dispatch.add(connection, outcome.owed, person.now + SWEEP_AFTER)
         # Memberships follow first: like the customer's events, they include what has just happened.
         touch = Touch(f"event {trigger.name}", events=frozenset([trigger.name]), is_new=person.is_new)
         changes = await follow(connection, person, touch)
-        made, owed = await admit(connection, self._definitions, person, trigger)
+        own = origin.campaign if origin else None
+        made, owed = await admit(connection, self._definitions, person, trigger, but_for=own)
         outcome.decisions += made
         outcome.owed += owed
         if changes:
             person.running = await entries.running_of_customer(connection, person.id)
-            moved = await self._moved(connection, person, changes)
+            moved = await self._moved(connection, person, changes, but_for=own)
             outcome.decisions += moved.decisions
             outcome.owed += moved.owed
         if person.erased:
@@ -322,7 +357,12 @@ class Intake:
         return outcome
 
     async def _hears(
-        self, connection: Connection, person: Person, entry: RunningEntry, trigger: Trigger
+        self,
+        connection: Connection,
+        person: Person,
+        entry: RunningEntry,
+        trigger: Trigger,
+        origin: MessageOrigin | None,
     ) -> list[DispatchRow]:
         """What a running entry makes of the event: a conversion, an exit, or a signal with what it matches."""
         definition = await self._definitions.get(connection, entry.campaign, entry.version)
@@ -342,7 +382,11 @@ class Intake:
                     return [exit_row(entry.id, EndedBy.GOAL)] if requested else []
         if not matches or entry.exit_request:
             return []
-        payload = {"event_id": trigger.id, "name": trigger.name, "at": iso(trigger.at), "matches": matches}
+        payload: Json = {"event_id": trigger.id, "name": trigger.name, "at": iso(trigger.at), "matches": matches}
+        if origin:
+            payload["of"] = {
+                one.key: origin.step for one in listeners if one.key in matches and not _asks_for_step(one.where)
+            }
         return [DispatchRow(f"{uuid4().hex}", "event", entry.id, payload)]
 
     async def _facts(
@@ -365,7 +409,9 @@ class Intake:
             entry_id=entry_id,
         )
 
-    async def _convert_others(self, connection: Connection, person: Person, trigger: Trigger) -> None:
+    async def _convert_others(
+        self, connection: Connection, person: Person, trigger: Trigger, origin: MessageOrigin | None
+    ) -> None:
         """Conversions after an entry has ended, and of customers who were left out to compare with."""
         rows = await campaigns.triggered_by(connection, "goal", [trigger.name])
         goals = {
@@ -376,12 +422,16 @@ class Intake:
         if not goals:
             return
         for entry in await entries.ended_since(connection, person.id, goals):
+            if origin and entry.id != origin.entry_id:
+                continue
             definition = goals[entry.campaign_key]
             asked = await self._facts(
                 connection, person, entry.id, entry.trigger or {}, trigger, [definition.goal and definition.goal.where]
             )
             if _reaches(definition, asked) and _within(definition, entry.entered_at, person.now):
                 await entries.convert(connection, entry.id, person.now)
+        if origin:
+            return
         for key, since in (await decisions.unconverted_holdouts(connection, person.id, goals)).items():
             where = goals[key].goal
             asked = await self._facts(connection, person, None, {}, trigger, [where and where.where])
@@ -402,3 +452,14 @@ def _left_all(definition: Campaign, still: frozenset[str]) -> bool:
     """Whether the campaign ends with membership, and the customer is in none of its segments."""
     trigger = definition.trigger
     return definition.exit_on_leave and isinstance(trigger, SegmentTrigger) and not still.intersection(trigger.segments)
+
+
+async def _mark(connection: Connection, origin: MessageOrigin | None) -> None:
+    if origin:
+        for what in origin.marks:
+            await messages.mark(connection, origin.message_id, what, utc_now())
+
+
+def _asks_for_step(where: Condition | None) -> bool:
+    """Whether the condition itself says of which message the event is to be."""
+    return where is not None and any(isinstance(one, PropertyIs) and one.property == "step" for one in walk(where))

@@ -15,6 +15,7 @@ from campaigns.starter.due import DueEntries
 from campaigns.starter.housekeeping import Housekeeping
 from campaigns.starter.intake import Intake
 from campaigns.starter.membership import Touch
+from campaigns.starter.message_events import MessageEvents
 from campaigns.starter.rules import Rules
 from campaigns.workflows.client import EntryClient
 from campaigns.workflows.registry import Journeys, load_journeys
@@ -35,6 +36,7 @@ class Services:
     due_entries: DueEntries
     rules: Rules
     housekeeping: Housekeeping
+    message_events: MessageEvents
 
 
 def make_services(settings: Settings, database: Database, client: EntryClient) -> Services:
@@ -55,8 +57,9 @@ def make_services(settings: Settings, database: Database, client: EntryClient) -
     housekeeping = Housekeeping(database, settings.decisions_kept_for)
     due_entries = DueEntries(database, definitions, intake, dispatcher)
     return Services(
-        settings, database, journeys, definitions, signing, client, dispatcher, intake, due_entries, rules, housekeeping
-    )
+        settings, database, journeys, definitions, signing, client, dispatcher, intake, due_entries, rules,
+        housekeeping, MessageEvents(database, intake, signing),
+    )  # fmt: skip
 
 
 async def _services(request: Request) -> Services:

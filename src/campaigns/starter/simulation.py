@@ -202,7 +202,9 @@ class _World:
         definitions = Definitions(journeys)
         self._intake = Intake(database, definitions, self._signing, self)
         senders: dict[str, Sender] = dict.fromkeys(MESSAGES, self._recorder)
-        delivery = DeliveryActivities(database, definitions, senders, self._signing, "https://simulated.invalid")
+        delivery = DeliveryActivities(
+            database, definitions, senders, self._signing, "https://simulated.invalid", tracks=False
+        )
         activities: list[object] = [delivery, ProgressActivities(database, definitions)]
         self._runtime = SimulatedRuntime(scenario.at, activities, self._deliver, MAX_ACTIVITIES)
         self._journey = self._make_journey()

@@ -7,14 +7,13 @@ from typing import Any
 from campaigns.models.campaign import Campaign
 from campaigns.models.database import Connection
 from campaigns.models.queries import statistics
+from campaigns.models.queries.messages import HAPPENINGS
 from campaigns.models.steps import blocks
 from campaigns.models.values import Json, iso
 from campaigns.workflows.client import workflow_id
 
 STATUSES = ("running", "completed", "exited", "failed")
-MESSAGE_COUNTERS = (
-    "sent", "unknown", "delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "converted",
-)  # fmt: skip
+MESSAGE_COUNTERS = ("sent", "unknown", *HAPPENINGS)
 
 EXPLANATIONS = {
     "entered": "The customer entered.",
@@ -124,12 +123,12 @@ def _steps(versions: Sequence[Campaign], outcomes: Sequence[Any], messages: Sequ
             counted[outcome] += number
         if outcome == "completed" and reason:
             counted["branches"][reason] = counted["branches"].get(reason, 0) + number
-    for step_id, status, number, unsubscribed, converted in messages:
+    for step_id, status, number, *happened in messages:
         sent = counters.setdefault(step_id, _empty(step_id, "unknown"))["messages"]
         if status in ("sent", "unknown"):
             sent[status] += number
-        sent["unsubscribed"] += unsubscribed
-        sent["converted"] += converted
+        for what, times in zip(HAPPENINGS, happened, strict=True):
+            sent[what] += times
     return list(counters.values())
 
 

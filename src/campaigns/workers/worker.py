@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Sequence
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import structlog
 from temporalio.client import Client
@@ -63,6 +64,7 @@ def make_senders(settings: Settings) -> dict[str, Sender]:
                 settings.twilio_from or "",
                 settings.twilio_base_url,
                 prefix=prefix,
+                callbacks=_callbacks(settings),
             )
     if settings.fcm_credentials:
         try:
@@ -72,6 +74,13 @@ def make_senders(settings: Settings) -> dict[str, Sender]:
         senders["push"] = FcmSender(credentials, settings.fcm_base_url)
     senders["webhook"] = WebhookSender(allow_internal=settings.webhook_allow_internal)
     return senders
+
+
+def _callbacks(settings: Settings) -> str | None:
+    """Where Twilio tells what came of messages; it refuses to send where it could not reach that (error 21609)."""
+    host = urlsplit(settings.base_url).hostname or ""
+    reached = settings.twilio_base_url or (settings.public_url and host not in ("localhost", "127.0.0.1", "::1"))
+    return f"{settings.base_url}/callbacks/twilio" if reached else None
 
 
 def workflows(journeys: Journeys, signing: Signing) -> list[type]:

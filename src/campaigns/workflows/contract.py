@@ -18,6 +18,8 @@ class EventSignal:
     name: str
     at: datetime
     matches: list[str]
+    of: dict[str, str] = field(default_factory=dict)
+    """Of an event of a message, by match: the step of the message, which must be the last of its kind before."""
 
 
 @dataclass(frozen=True)

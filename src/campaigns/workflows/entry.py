@@ -71,6 +71,7 @@ class EntryWorkflow:
         self._rescheduled = False
         self._busy = False
         self._at_step: str | None = None
+        self._last_messages: dict[str, str] = {}
         self._passed: list[Passed] = []
         self._visits: Counter[str] = Counter()
         carried = entry.carried or Carried([], None, [], [], [], went_on=False)
@@ -134,6 +135,8 @@ class EntryWorkflow:
         if self._at_step is not None:
             raise RuntimeError(f"{step.id}: steps are done one after the other, and {self._at_step} is not done yet")
         self._visits[step.id] += 1
+        if step.type in MESSAGES:
+            self._last_messages[step.type] = step.id
         if self._past:
             return self._again(step.id)
         self._at_step = step.id
@@ -367,13 +370,22 @@ class EntryWorkflow:
     def _take(self, step: str, names: list[str], since: datetime | None) -> str | None:
         """Uses up the first event that the wait is met by."""
         for event in sorted(self._events, key=lambda one: one.at):
-            if found := _match(event, step, names, since):
+            if found := self._match(event, step, names, since):
                 self._events.remove(event)
                 return found
         return None
 
     def _has(self, step: str, names: list[str], since: datetime | None) -> bool:
-        return any(_match(event, step, names, since) for event in self._events)
+        return any(self._match(event, step, names, since) for event in self._events)
+
+    def _match(self, event: EventSignal, step: str, names: list[str], since: datetime | None) -> str | None:
+        if since is not None and event.at < since:
+            return None
+        for name in names:
+            key = f"{step}/{name}"
+            if key in event.matches and event.of.get(key, None) in (None, *self._last_messages.values()):
+                return name
+        return None
 
     def _forget_before(self, since: datetime, keys: set[str]) -> None:
         """Events that only this wait could have used, and that came too early for it."""
@@ -435,9 +447,3 @@ class EntryWorkflow:
             result = await self.runtime.remote(step, method, argument, LOCAL_TIMEOUT * 2, UNTIL_IT_WORKS)
         self._written(argument if isinstance(argument, EntryRef) else argument.entry)
         return result
-
-
-def _match(event: EventSignal, step: str, names: list[str], since: datetime | None) -> str | None:
-    if since is not None and event.at < since:
-        return None
-    return next((name for name in names if f"{step}/{name}" in event.matches), None)

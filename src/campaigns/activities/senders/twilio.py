@@ -41,18 +41,28 @@ class TwilioSender:
     """
 
     def __init__(
-        self, account_sid: str, auth_token: str, sender: str, base_url: str | None, *, prefix: str = ""
+        self,
+        account_sid: str,
+        auth_token: str,
+        sender: str,
+        base_url: str | None,
+        *,
+        prefix: str = "",
+        callbacks: str | None = None,
     ) -> None:
+        """`callbacks` is the URL that Twilio tells of each message, behind which comes the message's id."""
         self._http = _HttpClient(base_url)
         self._client = Client(account_sid, auth_token, http_client=self._http)
         self._prefix = prefix
         self._from = prefix + sender.removeprefix(prefix)
+        self._callbacks = callbacks
 
     async def send(self, outgoing: Outgoing) -> Result:
         """Tries once. Twilio knows no idempotency key: an answer that does not come leaves the outcome unknown."""
         try:
+            told = {"status_callback": f"{self._callbacks}/{outgoing.message_id}"} if self._callbacks else {}
             message = await self._client.messages.create_async(
-                to=self._prefix + outgoing.to, from_=self._from, body=outgoing.text or ""
+                to=self._prefix + outgoing.to, from_=self._from, body=outgoing.text or "", **told
             )
         except TwilioRestException as error:
             return _failure(error.status, f"{error.code}: {error.msg}"[:500])

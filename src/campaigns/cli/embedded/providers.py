@@ -5,6 +5,7 @@ Run as `python -m campaigns.cli.embedded.providers DIRECTORY SMTP_PORT HTTP_PORT
 
 import asyncio
 import base64
+import contextlib
 import re
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 from urllib.parse import parse_qs
 from uuid import uuid4
 
+import httpx2
 import orjson
 import uvicorn
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -25,6 +27,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from twilio.request_validator import RequestValidator
 
 E164 = re.compile(r"(whatsapp:)?\+[1-9]\d{6,14}")
 PROJECT = "campaigns-dev"
@@ -59,6 +62,9 @@ class Twilio:
         self._log = log
         self._sid = account_sid
         self._credentials = base64.b64encode(f"{account_sid}:{auth_token}".encode()).decode()
+        self._validator = RequestValidator(auth_token)
+        self._http = httpx2.AsyncClient(timeout=10)
+        self._telling: set[asyncio.Task[None]] = set()
         log.parent.mkdir(parents=True, exist_ok=True)
 
     def routes(self) -> list[Route]:
@@ -82,7 +88,19 @@ class Twilio:
         }  # fmt: skip
         with self._log.open("ab") as log:
             log.write(orjson.dumps(message) + b"\n")
+        if url := form.get("StatusCallback"):
+            telling = asyncio.create_task(self._tell(url, message))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
         return JSONResponse(message, 201)
+
+    async def _tell(self, url: str, message: dict[str, Any]) -> None:
+        """The status callbacks of a message that arrives, signed as Twilio's are."""
+        for status in ("sent", "delivered"):
+            form = {"MessageSid": message["sid"], "MessageStatus": status, "To": message["to"], "AccountSid": self._sid}
+            headers = {"X-Twilio-Signature": self._validator.compute_signature(url, form)}
+            with contextlib.suppress(httpx2.HTTPError):
+                await self._http.post(url, data=form, headers=headers)
 
     async def list(self, request: Request) -> JSONResponse:
         """The messages to one number, or all."""

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, bindparam, exists, select, update
 
 from campaigns.models.database import Connection
-from campaigns.models.queries.base import insert_of
-from campaigns.models.tables import Campaign, Consent, Customer, Entry, Message, StepOutcome
+from campaigns.models.queries.base import insert, insert_of
+from campaigns.models.tables import Campaign, Consent, Customer, Entry, Link, Message, StepOutcome
 from campaigns.models.values import Json
+
+HAPPENINGS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "converted")
+"""What may come of a message after it was sent: each a column of its time, and a status in conditions."""
 
 
 class MessageRow(NamedTuple):
@@ -107,7 +110,12 @@ def _settle() -> Any:
     table: Any = Message.__table__
     return (
         update(table)
-        .where(table.c.id == bindparam("message"), table.c.attempt == bindparam("number"))
+        .where(
+            table.c.id == bindparam("message"),
+            table.c.attempt == bindparam("number"),
+            # The provider itself may have said meanwhile that it was sent.
+            table.c.status != "sent",
+        )
         .values(
             status=bindparam("new_status"),
             error=bindparam("new_error"),
@@ -198,10 +206,13 @@ async def statuses(connection: Connection, entry_id: str, steps: Iterable[str]) 
         return {}
     found: dict[str, set[str]] = {}
     rows = await connection.execute(
-        select(Message.step_id, Message.status).where(Message.entry_id == entry_id, Message.step_id.in_(wanted))
+        select(Message.step_id, Message.status, *(getattr(Message, f"{what}_at") for what in HAPPENINGS)).where(
+            Message.entry_id == entry_id, Message.step_id.in_(wanted)
+        )
     )
-    for step, status in rows:
-        found.setdefault(step, set()).add(status)
+    for step, status, *times in rows:
+        happened = [what for what, at in zip(HAPPENINGS, times, strict=True) if at is not None]
+        found.setdefault(step, set()).update([status, *happened])
     skipped = await connection.execute(
         select(StepOutcome.step_id).where(
             StepOutcome.entry_id == entry_id, StepOutcome.step_id.in_(wanted), StepOutcome.outcome == "skipped"
@@ -228,14 +239,56 @@ async def responses(connection: Connection, entry_id: str, steps: Mapping[str, s
     return {name: kept[step] for name, step in steps.items() if step in kept}
 
 
-async def mark_unsubscribed(connection: Connection, message_id: str, now: datetime) -> None:
-    """The customer unsubscribed by this message."""
-    statement = update(Message).where(Message.id == message_id, Message.unsubscribed_at.is_(None))
-    await connection.execute(statement.values(unsubscribed_at=now))
+async def mark(connection: Connection, message_id: str, what: str, now: datetime) -> bool:
+    """Whether this is the first time that it happened to the message."""
+    column = getattr(Message, f"{what}_at")
+    statement = update(Message).where(Message.id == message_id, column.is_(None))
+    return bool((await connection.execute(statement.values({column: now}))).rowcount)
 
 
-async def customer_of(connection: Connection, message_id: str) -> tuple[str, str] | None:
-    """The customer whom the message went to, and its channel; None where there is none any more."""
-    statement = select(Entry.customer_id, Message.channel).join(Entry, Entry.id == Message.entry_id)
+async def was_sent(connection: Connection, message_id: str, provider_id: str, now: datetime) -> None:
+    """The provider says that it has the message: what nobody knew is settled."""
+    statement = update(Message).where(Message.id == message_id, Message.status.in_(("unknown", "sending", "retry")))
+    await connection.execute(statement.values(status="sent", provider_id=provider_id, error=None, settled_at=now))
+
+
+class Origin(NamedTuple):
+    """Where an event of a message comes from."""
+
+    message_id: str
+    channel: str
+    address: str | None
+    campaign: str
+    entry_id: str
+    step: str
+    customer_id: str | None
+    """None where the customer was erased."""
+
+
+async def origin(connection: Connection, message_id: str) -> Origin | None:
+    """Whose message it is; None where there is none."""
+    statement = select(
+        Message.id, Message.channel, Message.address, Message.campaign_key, Message.entry_id, Message.step_id,
+        Entry.customer_id,
+    ).join(Entry, Entry.id == Message.entry_id)  # fmt: skip
     row = (await connection.execute(statement.where(Message.id == message_id))).one_or_none()
-    return (row[0], row[1]) if row and row[0] else None
+    return Origin(*row) if row else None
+
+
+async def customers_at(connection: Connection, channel: str, address: str) -> list[str]:
+    """The customers to whom messages went at this address, by id."""
+    statement = select(Entry.customer_id).join(Message, Message.entry_id == Entry.id).distinct()
+    statement = statement.where(Message.address == address, Message.channel == channel, Entry.customer_id.is_not(None))
+    return sorted((await connection.execute(statement)).scalars())
+
+
+async def keep_links(connection: Connection, links: Mapping[str, str]) -> None:
+    """Keeps where links lead, by their ids."""
+    rows = [{"id": link_id, "url": url} for link_id, url in sorted(links.items())]
+    if rows:
+        await connection.execute(insert(connection, Link).on_conflict_do_nothing(), rows)
+
+
+async def link(connection: Connection, link_id: str) -> str | None:
+    """Where the link leads."""
+    return (await connection.execute(select(Link.url).where(Link.id == link_id))).scalar_one_or_none()

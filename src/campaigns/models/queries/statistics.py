@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import func, select, union_all
 
 from campaigns.models.database import Connection
+from campaigns.models.queries.messages import HAPPENINGS
 from campaigns.models.tables import Decision, Entry, Holdout, Message, PrunedDecisions, StepOutcome
 
 Rows = Sequence[Any]
@@ -39,11 +40,10 @@ async def steps(connection: Connection, campaign: str, version: int | None) -> R
 
 
 async def messages(connection: Connection, campaign: str, version: int | None) -> Rows:
-    """Step, status, number, unsubscribed by it, converted by it; of one version, or of all."""
-    statement = select(
-        Message.step_id, Message.status, func.count(), func.count(Message.unsubscribed_at),
-        func.count(Message.converted_at),
-    ).where(Message.campaign_key == campaign)  # fmt: skip
+    """Step, status, number, and how many of them each of `HAPPENINGS` came to; of one version, or of all."""
+    happened = [func.count(getattr(Message, f"{what}_at")) for what in HAPPENINGS]
+    statement = select(Message.step_id, Message.status, func.count(), *happened)
+    statement = statement.where(Message.campaign_key == campaign)
     if version is not None:
         statement = statement.join(Entry, Entry.id == Message.entry_id).where(Entry.version == version)
     return (await connection.execute(statement.group_by(Message.step_id, Message.status))).all()

@@ -1,0 +1,96 @@
+"""What providers tell of messages: Twilio's status callbacks and incoming texts, bounces and complaints of mail."""
+
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from pydantic import Field
+from twilio.request_validator import RequestValidator
+
+from campaigns.models.values import Strict
+from campaigns.starter.http import Body, Problem, parse, read_body
+from campaigns.starter.services import Parts, Services
+
+router = APIRouter(prefix="/callbacks", include_in_schema=False)
+management = APIRouter(prefix="/v1/messages", tags=["messages"])
+log = structlog.get_logger()
+
+MAX_BYTES = 64 * 1024
+# https://help.twilio.com/articles/223134027: words that end a subscription, and those that begin it again.
+STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL", "REVOKE", "OPTOUT"})
+START = frozenset({"START", "UNSTOP", "YES"})
+HAVING_IT = frozenset({"sent", "delivered", "read", "undelivered"})
+# https://www.twilio.com/docs/api/errors: this number can't get it, now or later.
+BAD_NUMBERS = frozenset({"21211", "21610", "21614", "21635", "30005", "30006"})
+
+
+async def _twilio_form(request: Request, parts: Services) -> dict[str, str]:
+    """The form of a request that Twilio has signed (https://www.twilio.com/docs/usage/security); 403 for others."""
+    form = dict(parse_qsl((await read_body(request, MAX_BYTES)).decode(errors="replace"), keep_blank_values=True))
+    token = parts.settings.twilio_auth_token
+    url = parts.settings.base_url + request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    signature = request.headers.get("x-twilio-signature", "")
+    if token is None or not RequestValidator(token.get_secret_value()).validate(url, form, signature):
+        raise Problem(403, "Forbidden", "the request does not bear Twilio's signature")
+    return form
+
+
+@router.post("/twilio/{message_id}")
+async def twilio_status(message_id: str, request: Request, parts: Parts) -> Response:
+    """What came of a text message; it may come twice, late, and out of order."""
+    form = await _twilio_form(request, parts)
+    status, error = form.get("MessageStatus", form.get("SmsStatus", "")), form.get("ErrorCode")
+    events = parts.message_events
+    sid = form.get("MessageSid", form.get("SmsSid", ""))
+    if sid:
+        await events.sent(message_id, sid)
+    if status in ("delivered", "read"):
+        await events.happened(message_id, "delivered")
+    if status == "read":
+        await events.happened(message_id, "opened")
+    if status in ("failed", "undelivered"):
+        await events.happened(message_id, "failed", {"error": error} if error else {})
+        if error in BAD_NUMBERS:
+            await events.suppress(message_id, f"twilio {error}")
+    return Response(status_code=204)
+
+
+@router.post("/twilio")
+async def twilio_incoming(request: Request, parts: Parts) -> Response:
+    """A text message from a customer: the words that end or begin a subscription are obeyed."""
+    form = await _twilio_form(request, parts)
+    said = form.get("Body", "").strip().strip(".!").upper()
+    sender = form.get("From", "")
+    channel = "whatsapp" if sender.startswith("whatsapp:") else "sms"
+    if said in STOP or said in START:
+        status = "unsubscribed" if said in STOP else "subscribed"
+        known = await parts.message_events.said_by_address(
+            channel, sender.removeprefix("whatsapp:"), status, f"text message: {said}"
+        )
+        log.info("a text message changed a subscription", status=status, customers=len(known))
+    return Response('<?xml version="1.0" encoding="UTF-8"?><Response/>', media_type="text/xml")
+
+
+class MessageReport(Strict):
+    """What a mail service, or a mailbox for bounces, tells of a message."""
+
+    type: Literal["delivered", "bounced", "complained", "opened", "clicked"]
+    hard: bool = True
+    """Of a bounce: the address will never do."""
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+@management.post("/{message_id}/reports", status_code=204)
+async def report(message_id: str, body: Body, parts: Parts) -> Response:
+    """What came of a message, by its id or its Message-ID. Hard bounces and complaints suppress the address."""
+    told = parse(MessageReport, body)
+    known_as = message_id.strip("<>").partition("@")[0]
+    properties = {"reason": told.reason} if told.reason else {}
+    if told.type == "bounced":
+        properties["hard"] = told.hard  # type: ignore[assignment] # properties hold any JSON
+    if not await parts.message_events.happened(known_as, told.type, properties):
+        raise Problem(404, "Not found", f"there is no message {message_id!r}")
+    if told.type == "complained" or (told.type == "bounced" and told.hard):
+        await parts.message_events.suppress(known_as, told.type)
+    return Response(status_code=204)

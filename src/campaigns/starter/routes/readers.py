@@ -1,0 +1,73 @@
+"""What readers of messages reach without a key: pages to unsubscribe, tracked links, the image that says 'opened'."""
+
+import base64
+import re
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from campaigns.models.queries import messages
+from campaigns.starter.services import Parts
+
+router = APIRouter(include_in_schema=False)
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="robots" content="noindex"><title>{title}</title>
+<body style="font: 1.1rem/1.5 system-ui; max-width: 32rem; margin: 20vh auto; padding: 0 1rem">{content}</body>
+</html>"""
+
+
+_IMAGE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+_NO_STORE = {"Cache-Control": "no-store, private"}
+# Apple's privacy proxy calls itself just so, and nobody else does; scanners say what they are.
+_MACHINE = re.compile(
+    r"^Mozilla/5\.0$|bot\b|crawler|spider|scanner|preview|proofpoint|mimecast|barracuda", re.IGNORECASE
+)
+
+
+def _is_machine(request: Request) -> bool:
+    return request.method == "HEAD" or bool(_MACHINE.search(request.headers.get("user-agent", "")))
+
+
+@router.get("/o/{token}")
+async def opened(token: str, request: Request, parts: Parts) -> Response:
+    """The image of a mail: it was opened. A forged token gets the image too, and counts nothing."""
+    message_id = parts.signing.value_of("open", token)
+    if message_id is not None:
+        machine = {"machine": True} if _is_machine(request) else {}
+        await parts.message_events.happened(message_id, "opened", machine, once_per="machine" if machine else "")
+    return Response(_IMAGE, media_type="image/gif", headers=_NO_STORE)
+
+
+@router.get("/c/{token}")
+async def clicked(token: str, request: Request, parts: Parts) -> Response:
+    """Leads to where the link was stored to lead, and counts; a machine that follows every link does not."""
+    message_id, _, link_id = (parts.signing.value_of("click", token) or "").partition(".")
+    async with parts.database.read() as connection:
+        url = await messages.link(connection, link_id) if link_id else None
+    if url is None:
+        return HTMLResponse(_PAGE.format(title="Link", content="<p>This link is not valid.</p>"), 404)
+    if not _is_machine(request):
+        await parts.message_events.happened(message_id, "clicked", {"link": url}, once_per=link_id)
+    return RedirectResponse(url, 302, headers=_NO_STORE)
+
+
+@router.get("/u/{token}")
+async def unsubscribe_page(token: str, parts: Parts) -> HTMLResponse:
+    """Asks; a GET changes nothing, for scanners follow links."""
+    if parts.signing.value_of("unsubscribe", token) is None:
+        return HTMLResponse(_PAGE.format(title="Unsubscribe", content="<p>This link is not valid.</p>"), 404)
+    form = '<p>Do you want no more of these messages?</p><form method="post"><button>Unsubscribe</button></form>'
+    return HTMLResponse(_PAGE.format(title="Unsubscribe", content=form), headers=_NO_STORE)
+
+
+@router.post("/u/{token}")
+async def unsubscribe(token: str, parts: Parts) -> HTMLResponse:
+    """Unsubscribes from all marketing of the message's channel (RFC 8058); again is harmless."""
+    message_id = parts.signing.value_of("unsubscribe", token)
+    if message_id is None:
+        return HTMLResponse(_PAGE.format(title="Unsubscribe", content="<p>This link is not valid.</p>"), 404)
+    await parts.message_events.unsubscribe(message_id, "link")
+    said = "<p>You are unsubscribed. You will get no more of these messages.</p>"
+    return HTMLResponse(_PAGE.format(title="Unsubscribe", content=said))

@@ -1,0 +1,300 @@
+"""What came of messages: opened, clicked, delivered, bounced, complained of, answered with STOP."""
+
+import re
+
+import httpx2
+import pytest
+from twilio.request_validator import RequestValidator
+
+from campaigns.cli.demo import inconsistencies
+from tests.support.product import Product, Starter, until
+
+SHOP = "https://shop.example/offer?a=1&b=2"
+MAIL = {
+    "id": "mail",
+    "type": "email",
+    "subject": "Hi",
+    "html": f'<p><a class="x" href="{SHOP.replace("&", "&amp;")}">Go</a> <a href="{{{{ unsubscribe_url }}}}">no more</a></p>',
+}
+SMS = {"id": "text", "type": "sms", "body": "Hi"}
+EVERY_TIME = {"type": "every_time"}
+
+
+def on(event: str, name: str = "it", timeout: str = "PT30S", where: object = None) -> dict:
+    return {
+        "id": f"on-{name}",
+        "type": "wait",
+        "for": [{"name": name, "event": event, "steps": [], **({"where": where} if where else {})}],
+        "timeout": timeout,
+    }
+
+
+async def visit(starter: Starter, url: str, **headers: str) -> httpx2.Response:
+    """What a reader gets who follows a link to us."""
+    path = url.replace("http://campaigns.test", starter.url)
+    async with httpx2.AsyncClient(follow_redirects=False) as reader:
+        return await reader.get(path, headers=headers)
+
+
+def links(product: Product, number: int = -1) -> tuple[str, str]:
+    """The tracked link of the mail, and its image."""
+    html = product.providers.mails[number].get_body(("html",)).get_content()
+    return re.search(r'href="(http://campaigns.test/c/[^"]+)"', html)[1], re.search(
+        r'src="(http://campaigns.test/o/[^"]+)"', html
+    )[1]
+
+
+async def messages(starter: Starter, campaign: str, step: str) -> dict:
+    found = await starter.statistics(campaign)
+    assert inconsistencies(found) == []
+    counted = next(one for one in found["steps"] if one["id"] == step)["messages"]
+    return {name: number for name, number in counted.items() if number}
+
+
+async def callback(product: Product, starter: Starter, path: str, *, token: str | None = None, **form: str) -> int:
+    """Twilio's request, signed."""
+    signature = RequestValidator(token or product.providers.token).compute_signature(
+        f"http://campaigns.test{path}", form
+    )
+    async with httpx2.AsyncClient() as twilio:
+        answer = await twilio.post(starter.url + path, data=form, headers={"X-Twilio-Signature": signature})
+    return answer.status_code
+
+
+async def message_id(product: Product) -> str:
+    from sqlalchemy import select
+
+    from campaigns.models.database import open_database
+    from campaigns.models.tables import Message
+
+    database = open_database(product.url)
+    async with database.read() as connection:
+        found = (await connection.execute(select(Message.id).order_by(Message.claimed_at.desc()).limit(1))).scalar_one()
+    await database.close()
+    return found
+
+
+async def test_opens_and_clicks(product: Product):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign(
+        "c",
+        steps=[
+            MAIL,
+            on("Email Opened", "opened"),
+            on("Email Link Clicked", "clicked", where={"property": "link", "op": "contains", "value": "offer"}),
+        ],
+    )
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_waiting("c", "on-opened")
+        link, image = links(product)
+        assert "/u/" in product.providers.mails[0].get_body(("html",)).get_content()
+        machine = await visit(starter, image, **{"User-Agent": "Mozilla/5.0"})
+        assert machine.headers["content-type"] == "image/gif"
+        assert await messages(starter, "c", "mail") == {"sent": 1}
+        for _ in range(2):
+            assert (await visit(starter, image)).status_code == 200
+        await starter.until_waiting("c", "on-clicked")
+        for _ in range(2):
+            answer = await visit(starter, link)
+            assert (answer.status_code, answer.headers["location"]) == (302, SHOP)
+        statistics = await starter.until_ended("c")
+        assert await messages(starter, "c", "mail") == {"sent": 1, "opened": 1, "clicked": 1}
+        assert statistics["steps"][2]["branches"] == {"clicked": 1, "timeout": 0}
+
+
+async def test_forged_and_foreign_tokens_lead_nowhere(product: Product):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", steps=[MAIL])
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+    link, image = links(product)
+    for wrong in (link[:-1], image.replace("/o/", "/c/"), "http://campaigns.test/c/https://evil.example"):
+        assert (await visit(starter, wrong)).status_code == 404
+    await visit(starter, link.replace("/c/", "/o/"))
+    await visit(starter, image[:-2])
+    assert await messages(starter, "c", "mail") == {"sent": 1}
+
+
+async def test_a_wait_is_for_the_last_message_above_it(product: Product):
+    """Unless its condition names the step."""
+    starter = await product.starter()
+    await starter.customer("ann")
+    of_first = {"property": "step", "op": "equals", "value": "mail"}
+    second = {**MAIL, "id": "second"}
+    await starter.campaign(
+        "c",
+        steps=[
+            MAIL,
+            second,
+            on("Email Link Clicked", "last", "PT2S"),
+            on("Email Link Clicked", "first", where=of_first),
+        ],
+    )
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_waiting("c", "on-last")
+        link, _ = links(product, 0)
+        await visit(starter, link)
+        statistics = await starter.until_ended("c")
+    assert statistics["steps"][2]["branches"] == {"last": 0, "timeout": 1}
+    assert statistics["steps"][3]["branches"] == {"first": 1, "timeout": 0}
+
+
+async def test_events_of_messages_trigger_other_campaigns_and_hold_in_conditions(product: Product):
+    starter = await product.starter()
+    await starter.customer("ann")
+    opened = {"type": "event", "event": "Email Opened"}
+    when = {"step": "mail", "status": "opened"}
+    branch = {"id": "b", "type": "branch", "branches": [{"name": "yes", "when": when, "steps": []}]}
+    await starter.campaign(
+        "c", frequency=EVERY_TIME, trigger={"type": "event", "event": "c"}, steps=[MAIL, on("Email Opened"), branch]
+    )
+    await starter.campaign("own", frequency=EVERY_TIME, trigger=opened, steps=[MAIL])
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_waiting("c", "on-it")
+        await visit(starter, links(product)[1])
+        assert (await starter.until_ended("c"))["steps"][2]["branches"] == {"yes": 1, "otherwise": 0}
+        await starter.until_ended("own")
+        assert len(product.providers.mails) == 2
+        # What it has sent itself does not trigger it.
+        await visit(starter, links(product)[1])
+        assert (await messages(starter, "own", "mail"))["opened"] == 1
+        assert (await starter.statistics("own"))["entries"]["entered"] == 1
+
+
+async def test_what_twilio_tells(product: Product):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", steps=[SMS, on("SMS Delivered")])
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_waiting("c", "on-it")
+        path = f"/callbacks/twilio/{await message_id(product)}"
+        told = {"MessageSid": "SM1", "MessageStatus": "delivered"}
+        assert await callback(product, starter, path, token="x" * 32, **told) == 403
+        async with httpx2.AsyncClient() as nobody:
+            assert (await nobody.post(starter.url + path, data=told)).status_code == 403
+        assert await messages(starter, "c", "text") == {"sent": 1}
+        # Disordered, and twice.
+        for status in ("delivered", "sent", "delivered", "queued"):
+            assert await callback(product, starter, path, MessageSid="SM1", MessageStatus=status) == 204
+        statistics = await starter.until_ended("c")
+    assert statistics["steps"][1]["branches"] == {"it": 1, "timeout": 0}
+    assert await messages(starter, "c", "text") == {"sent": 1, "delivered": 1}
+
+
+async def test_a_number_that_is_none_is_suppressed(product: Product):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", frequency=EVERY_TIME, steps=[{**SMS, "category": "transactional"}])
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        path = f"/callbacks/twilio/{await message_id(product)}"
+        await callback(product, starter, path, MessageSid="SM1", MessageStatus="undelivered", ErrorCode="30005")
+        assert await messages(starter, "c", "text") == {"sent": 1, "bounced": 1}
+        await starter.track("ann", "c")
+        assert (await starter.until_ended("c"))["steps"][0]["skipped"] == {"suppressed": 1}
+
+
+async def test_a_callback_settles_what_nobody_knew(product: Product):
+    product.providers.text_faults.append(503)
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", steps=[SMS])
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        assert await messages(starter, "c", "text") == {"unknown": 1}
+        path = f"/callbacks/twilio/{await message_id(product)}"
+        await callback(product, starter, path, MessageSid="SM9", MessageStatus="sent")
+        assert await messages(starter, "c", "text") == {"sent": 1}
+        (entry,) = await starter.entries("c")
+        timeline = (await starter.call("GET", f"/v1/entries/{entry['id']}"))["timeline"]
+        assert timeline[-2]["detail"] == "sent"
+
+
+@pytest.mark.parametrize("word", ["STOP", " stop. ", "Unsubscribe"])
+async def test_stop_unsubscribes(product: Product, word: str):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", frequency=EVERY_TIME, steps=[SMS])
+
+    async def says(body: str) -> None:
+        assert (
+            await callback(product, starter, "/callbacks/twilio", From="+12025550123", To="+12025550100", Body=body)
+            == 200
+        )
+
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        await says("what is this?")
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        assert len(product.providers.texts) == 2
+        await says(word)
+        consents = (await starter.call("GET", "/v1/customers/ann"))["consents"]
+        assert [(one["channel"], one["status"]) for one in consents] == [("sms", "unsubscribed")]
+        await starter.track("ann", "c")
+        assert (await starter.until_ended("c"))["steps"][0]["skipped"] == {"unsubscribed": 1}
+        # Somebody else with the number gets nothing either.
+        await starter.customer("bob")
+        await starter.track("bob", "c")
+        assert (await starter.until_ended("c"))["steps"][0]["skipped"] == {"unsubscribed": 2}
+        await says("START")
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+    assert len(product.providers.texts) == 3
+
+
+@pytest.mark.parametrize(("kind", "counted"), [("bounced", "bounced"), ("complained", "complained")])
+async def test_bounces_and_complaints_suppress_the_address(product: Product, kind: str, counted: str):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", frequency=EVERY_TIME, steps=[MAIL])
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        known_as = str(product.providers.mails[0]["Message-ID"])
+        path = f"/v1/messages/{known_as}/reports"
+        await starter.call("POST", path, {"type": "nonsense"}, 400)
+        await starter.call("POST", "/v1/messages/nobody/reports", {"type": kind}, 404)
+        await starter.call("POST", path, {"type": "bounced", "hard": False}, 204)
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        for _ in range(2):
+            await starter.call(
+                "POST",
+                f"/v1/messages/{await message_id(product)}/reports",
+                {"type": kind, "reason": "no such user"},
+                204,
+            )
+        await starter.track("ann", "c")
+        statistics = await starter.until_ended("c")
+        assert statistics["steps"][0]["skipped"] == {"suppressed": 1}
+        assert (await messages(starter, "c", "mail"))[counted] >= 1
+
+
+async def test_an_event_of_a_message_of_one_who_was_erased_only_counts(product: Product):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", steps=[MAIL])
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        link, _ = links(product)
+        await starter.call("DELETE", "/v1/customers/ann", status=204)
+        assert (await visit(starter, link)).status_code == 302
+        assert await messages(starter, "c", "mail") == {"sent": 1, "opened": 1, "clicked": 1}
+        await starter.call("GET", "/v1/customers/ann", status=404)
+
+        async def nothing() -> bool:
+            return (await starter.entries("c"))[0]["customer_id"] is None
+
+        await until(nothing)
