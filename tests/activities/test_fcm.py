@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Unknown
+from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Unknown
 from campaigns.activities.senders.fcm import FcmSender, read_credentials
 
 
@@ -27,11 +27,11 @@ async def test_a_message_and_its_identity(sender, providers):
 
 
 async def test_a_device_that_is_gone(sender):
-    assert await sender.send(Outgoing("m", "unregistered-1")) == Refused("UNREGISTERED: UNREGISTERED")
+    assert await sender.send(Outgoing("m", "unregistered-1")) == Refused("UNREGISTERED: UNREGISTERED", bad_address=True)
 
 
 @pytest.mark.parametrize(
-    ("fault", "expected"), [(429, NotSent), (503, NotSent), (500, Unknown), (403, Refused), ("stall", Unknown)]
+    ("fault", "expected"), [(429, NotSent), (503, NotSent), (500, Unknown), (403, OwnFault), ("stall", Unknown)]
 )
 async def test_what_fails(sender, providers, monkeypatch, fault, expected):
     providers.text_faults.append(fault)

@@ -1,8 +1,10 @@
 """Text messages over Twilio's HTTP API, and what each fault means."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Unknown
+from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Unknown
 from campaigns.activities.senders.twilio import TwilioSender
 from tests.support.product import free_port
 from tests.support.providers import Providers
@@ -39,9 +41,11 @@ async def test_no_answer(sender: TwilioSender, providers: Providers, monkeypatch
 
 
 async def test_refusals(sender: TwilioSender, providers: Providers):
-    assert isinstance(await sender.send(Outgoing("m1", "12", text="Hello")), Refused)
+    result = await sender.send(Outgoing("m1", "12", text="Hello"))
+    assert isinstance(result, Refused)
+    assert result.bad_address
     wrong = TwilioSender(providers.sid, "wrong", "+12025550100", f"http://127.0.0.1:{providers.twilio_port}")
-    assert isinstance(await wrong.send(TEXT), Refused)
+    assert isinstance(await wrong.send(TEXT), OwnFault)
     await wrong.close()
 
 
@@ -49,3 +53,13 @@ async def test_no_server_at_all():
     sender = TwilioSender("AC1", "token", "+12025550100", f"http://127.0.0.1:{free_port()}")
     assert isinstance(await sender.send(TEXT), NotSent)
     await sender.close()
+
+
+async def test_twilio_is_asked_what_it_has(sender: TwilioSender, providers: Providers):
+    since = datetime.now(UTC)
+    await sender.send(TEXT)
+    await sender.send(Outgoing("m2", TEXT.to, text="Another"))
+    await sender.send(Outgoing("m3", "+12025550199", text="Hello"))
+    assert await sender.find(TEXT.to, "Hello", since) == [providers.texts[0]["sid"]]
+    assert await sender.find(TEXT.to, "Hello", since + timedelta(hours=1)) == []
+    assert await sender.find("+12025550111", "Hello", since) == []

@@ -82,6 +82,16 @@ class Starter:
 
         return await until(ended, timeout)
 
+    async def until_held(self, key: str, timeout: float = 15) -> None:
+        """Until the campaign is paused, and an entry of it holds at a message."""
+
+        async def held() -> bool:
+            entries = await self.entries(key)
+            lines = (await self.call("GET", f"/v1/entries/{entries[0]['id']}"))["timeline"] if entries else []
+            return any((line["detail"] or "").startswith("held") for line in lines)
+
+        await until(held, timeout)
+
     async def until_waiting(self, key: str, step: str, timeout: float = 15) -> None:
         async def waiting() -> bool:
             found = await self.statistics(key)

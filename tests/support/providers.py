@@ -23,7 +23,7 @@ class Providers:
 
     `mail_faults` and `text_faults` are used up one by one, a message each: for mail a reply such as `451 later` at RCPT
     or DATA (`rcpt 550 no`), `drop` (the line breaks once the data is there), `drop before`, `stall`; for text messages
-    an HTTP status, `stall`, or `drop`.
+    an HTTP status, `stall`, or `taken 503` (it is taken, and the answer says nothing of it).
     """
 
     def __init__(self, directory: Path) -> None:
@@ -103,6 +103,13 @@ class Providers:
         elif fault == "stall":
             await asyncio.sleep(self.stall_s)
             await Response(status_code=504)(scope, receive, send)
+        elif fault == "taken 503":
+
+            async def kept_to_itself(message: dict) -> None:
+                pass
+
+            await self._app(scope, receive, kept_to_itself)
+            await Response(status_code=503)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

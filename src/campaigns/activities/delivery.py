@@ -35,7 +35,17 @@ from campaigns.activities.content import Unsendable, address_of, compose
 from campaigns.activities.contract import SendResult, StepTask, until_text
 from campaigns.activities.link_tracking import track
 from campaigns.activities.progress import write_reports
-from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Sender, Unknown
+from campaigns.activities.senders.base import (
+    Accepted,
+    Asks,
+    NotSent,
+    Outgoing,
+    OwnFault,
+    Refused,
+    Result,
+    Sender,
+    Unknown,
+)
 from campaigns.models.campaign import Campaign
 from campaigns.models.database import Connection, Database
 from campaigns.models.decision import EndedBy, Trigger
@@ -44,17 +54,20 @@ from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.messages import MessageRow, Recipient
 from campaigns.models.signing import Signing
 from campaigns.models.steps import Email, MessageBase
-from campaigns.models.values import Json, iso, utc_now
+from campaigns.models.values import Json, iso, parse_duration, utc_now
 
 ATTEMPT_S = 20
 """How long a provider may take."""
 
+MAY_HAVE_BEEN_SENT = " (it may have been sent)"
 LOCAL_SENDS = 10
 """So many messages of one channel may be on their way in local activities: the others' workflow tasks need room."""
 OUTAGE_S = 10
 """So long after a provider did not answer, local activities leave its messages to the normal ones."""
 
 
+ASK_S = 10
+"""How long a provider may take to say what became of a message."""
 KEPT_LINKS = 10_000
 """So many links a worker remembers to be stored already."""
 
@@ -65,8 +78,23 @@ class _Ready:
 
     outgoing: Outgoing
     step: MessageBase
+    customer_id: str
+    begun_at: datetime
     links: dict[str, str] = field(default_factory=dict)
     """Where its tracked links lead."""
+    doubled: bool = False
+    """An earlier attempt may have arrived too."""
+
+
+@dataclass(frozen=True)
+class _CutOff:
+    """A message whose last attempt was cut off, as it would have gone out."""
+
+    outgoing: Outgoing
+    step: MessageBase
+    begun_at: datetime
+    otherwise: SendResult
+    """What it is where the provider does not know either."""
 
 
 class DeliveryActivities:
@@ -105,6 +133,9 @@ class DeliveryActivities:
             recipient = await self._recipient(connection, task, step)
             prepared = await self._prepare(connection, task, definition, step, recipient)
         earlier = recipient.message if recipient else None
+        if isinstance(prepared, _CutOff):
+            prepared = await self._settled(prepared)
+            earlier = None if prepared.status == "sent" else earlier
         if isinstance(prepared, _Ready):
             result = await self._attempt(task, prepared)
         else:
@@ -134,7 +165,7 @@ class DeliveryActivities:
         self, connection: Connection, task: StepTask, step: MessageBase, *, lock: bool = False
     ) -> Recipient | None:
         return await messages.recipient(
-            connection, task.entry.entry_id, task.step, task.repetition, step.channel, lock=lock
+            connection, task.entry.entry_id, task.step, task.repetition, step.channel, step.topic or "", lock=lock
         )
 
     async def _prepare(
@@ -144,12 +175,12 @@ class DeliveryActivities:
         definition: Campaign,
         step: MessageBase,
         recipient: Recipient | None,
-    ) -> _Ready | SendResult:
+    ) -> _Ready | _CutOff | SendResult:
         """The message, or the first of the reasons against it, in the order that the product promises."""
         if recipient is None:
             return SendResult("ended", EndedBy.ERASED)
         if settled := known(recipient.message, step):
-            return settled
+            return await self._cut_off(connection, task, definition, step, recipient, settled)
         if stopped := state_against(recipient):
             return stopped
         if recipient.attributes is None or recipient.trigger is None:
@@ -163,13 +194,48 @@ class DeliveryActivities:
         outgoing = self._compose(task, recipient, step, template, message_id, to, answers)
         if isinstance(outgoing, Unsendable):
             return SendResult(outgoing.outcome, outgoing.reason, outgoing.detail)
-        return self._tracked(outgoing, step)
+        return self._ready(outgoing, step, recipient)
 
-    def _tracked(self, outgoing: Outgoing, step: MessageBase) -> _Ready:
+    async def _cut_off(
+        self,
+        connection: Connection,
+        task: StepTask,
+        definition: Campaign,
+        step: MessageBase,
+        recipient: Recipient,
+        settled: SendResult,
+    ) -> _CutOff | SendResult:
+        """What is known of the message; of one that was cut off, what the provider is to be asked about."""
+        earlier = recipient.message
+        cut_off = earlier is not None and earlier.status == "sending" and settled.status == "unknown"
+        to = address_of(step.channel, recipient.attributes or {})
+        if earlier is None or not cut_off or not isinstance(to, str) or recipient.trigger is None:
+            return settled
+        template = await campaigns.template(connection, step.template) if step.template else None
+        answers = await messages.responses(connection, task.entry.entry_id, definition.saved_answers)
+        outgoing = self._compose(task, recipient, step, template, earlier.id, to, answers)
+        if isinstance(outgoing, Unsendable):
+            return settled
+        return _CutOff(outgoing, step, earlier.attempt_ends_at - LEASE, settled)
+
+    async def _settled(self, cut_off: _CutOff) -> SendResult:
+        """What became of a message whose attempt nobody has reported, as far as the provider can say."""
+        found = await self._ask(cut_off.outgoing, cut_off.step, cut_off.begun_at)
+        if found is None:
+            return cut_off.otherwise
+        async with self._database.write() as connection:
+            await messages.was_sent(connection, cut_off.outgoing.message_id, found.provider_id or "", utc_now())
+        return SendResult("sent")
+
+    def _ready(self, outgoing: Outgoing, step: MessageBase, recipient: Recipient) -> _Ready:
+        before = recipient.message
+        again = before is not None and (before.status == "sending" or MAY_HAVE_BEEN_SENT in (before.error or ""))
+        doubled = again and step.channel != "webhook"
+        ready = _Ready(outgoing, step, recipient.customer_id or "", utc_now(), doubled=doubled)
         if not (self._tracks and isinstance(step, Email) and step.tracking and outgoing.html):
-            return _Ready(outgoing, step)
+            return ready
         tracked = track(outgoing.html, outgoing.message_id, self._base_url, self._signing)
-        return _Ready(replace(outgoing, html=tracked.html), step, tracked.links)
+        return replace(ready, outgoing=replace(outgoing, html=tracked.html), links=tracked.links)
 
     async def _may_go(
         self, connection: Connection, task: StepTask, definition: Campaign, step: MessageBase, recipient: Recipient
@@ -200,7 +266,7 @@ class DeliveryActivities:
         against = await customers.against_address(connection, step.channel, hashed)
         if against.suppressed:
             return Unsendable("skipped", "suppressed")
-        if step.category == "marketing" and "" in against.opted_out:
+        if step.category == "marketing" and against.opted_out & {"", step.topic}:
             return Unsendable("skipped", "unsubscribed")
         return to
 
@@ -234,8 +300,40 @@ class DeliveryActivities:
         claimed = await self._claim(task, ready)
         if isinstance(claimed, SendResult):
             # A hold is written in a transaction of its own, which locks campaign and entry in the order of a `stop`.
-            return await self._write_down(task, None, claimed) if claimed.status == "hold" else claimed
-        return await self._record(task, ready, claimed, await self._send(ready))
+            written = claimed.status in ("hold", "skipped")
+            return await self._write_down(task, None, claimed) if written else claimed
+        result = await self._send(ready)
+        if isinstance(result, Unknown):
+            result = await self._ask(ready.outgoing, ready.step, ready.begun_at) or result
+        if isinstance(result, OwnFault):
+            await self._pause(task.entry.campaign, result.reason)
+        recorded = await self._record(task, ready, claimed, result)
+        if isinstance(result, OwnFault) and recorded.status == "retry":
+            return await self._write_down(task, None, SendResult("hold", "paused"))
+        return recorded
+
+    async def _ask(self, outgoing: Outgoing, step: MessageBase, since: datetime) -> Accepted | None:
+        """What the provider itself knows of a message of which we do not know whether it went out."""
+        sender = self._senders.get(step.channel)
+        if not isinstance(sender, Asks):
+            return None
+        try:
+            async with asyncio.timeout(ASK_S):
+                found = await sender.find(outgoing.to, outgoing.text or "", since)
+        except OSError:  # a time-out is one too
+            return None
+        if not found:
+            return None
+        async with self._database.read() as connection:
+            others = await messages.known_provider_ids(connection, found)
+        return next((Accepted(sid) for sid in reversed(found) if sid not in others), None)
+
+    async def _pause(self, campaign: str, reason: str) -> None:
+        """Pauses the campaign for a fault of our own, and says why: each further message would fail alike."""
+        async with self._database.write() as connection:
+            row = await campaigns.get(connection, campaign, lock=True)
+            if row is not None and row.status == "live":
+                await campaigns.set_status(connection, row, "paused", utc_now(), because=reason)
 
     async def _send(self, ready: _Ready) -> Result:
         channel, local = ready.step.channel, _is_local()
@@ -260,12 +358,15 @@ class DeliveryActivities:
         """The number of the attempt that may now begin; checks again what could have changed since."""
         now = utc_now()
         async with self._database.write() as connection:
+            capped = await self._capped(connection, ready, now)
             recipient = await self._recipient(connection, task, ready.step, lock=True)
             if recipient is None:
                 return SendResult("ended", EndedBy.ERASED)
             if stopped := state_against(recipient):
                 return stopped
             earlier = recipient.message
+            if earlier is None and capped:
+                return capped
             if earlier is None:
                 attempt = 1
                 claimed = await messages.claim(connection, claim_row(task, ready.step, ready.outgoing, now))
@@ -287,18 +388,28 @@ class DeliveryActivities:
             self._kept_links.update(ready.links)
         return attempt
 
+    async def _capped(self, connection: Connection, ready: _Ready, now: datetime) -> SendResult | None:
+        """The cap on marketing that another message would break; a message that was claimed has its place already."""
+        step = ready.step
+        if step.category != "marketing" or step.channel == "webhook":
+            return None
+        wanted = [cap for cap in await messages.caps(connection) if cap.channel in (None, step.channel)]
+        # The customer's row is locked, so that two workers can't both take the last place.
+        if not wanted or await customers.lock(connection, ready.customer_id) is None:
+            return None
+        for cap in wanted:
+            since = now - parse_duration(cap.within)
+            if await messages.count_marketing(connection, ready.customer_id, cap.channel, since) >= cap.count:
+                on = f" on {cap.channel}" if cap.channel else ""
+                return SendResult("skipped", "frequency_cap", f"{cap.count} within {cap.within}{on}")
+        return None
+
     async def _record(self, task: StepTask, ready: _Ready, attempt: int, result: Result) -> SendResult:
         now = utc_now()
-        provider_id, response = None, None
-        match result:
-            case Accepted():
-                provider_id, response, outcome = result.provider_id, result.response, SendResult("sent")
-            case Refused(reason):
-                outcome = SendResult("failed", "refused", reason)
-            case NotSent(reason):
-                outcome = SendResult("retry", detail=reason)
-            case Unknown(reason):
-                outcome = SendResult("unknown", detail=reason)
+        outcome = _outcome_of(result, ready.step)
+        if ready.doubled and outcome.status == "sent":
+            outcome = replace(outcome, detail="an earlier attempt may have arrived too")
+        provider_id, response = (result.provider_id, result.response) if isinstance(result, Accepted) else (None, None)
         message_id, entry_id = ready.outgoing.message_id, task.entry.entry_id
         async with self._database.write() as connection:
             settled = await messages.settle(
@@ -306,6 +417,10 @@ class DeliveryActivities:
             )
             if not settled:
                 return SendResult("retry", detail="another attempt took over")
+            if isinstance(result, Refused) and result.bad_address:
+                channel = ready.step.channel
+                hashed = self._signing.address_hash(channel, ready.outgoing.to)
+                await customers.suppress(connection, channel, hashed, f"refused: {result.reason}"[:255], now)
             if response is not None:
                 await messages.keep_response(connection, message_id, response)
             if outcome.status in ("retry", "failed"):
@@ -366,6 +481,22 @@ class DeliveryActivities:
         if task.is_last:
             went_on = await entries.complete(connection, task.entry.entry_id, now)
         return replace(result, went_on=went_on)
+
+
+def _outcome_of(result: Result, step: MessageBase) -> SendResult:
+    """What the provider's answer means for the step."""
+    match result:
+        case Accepted():
+            return SendResult("sent")
+        case Refused(reason):
+            return SendResult("failed", "refused", reason)
+        case NotSent(reason) | OwnFault(reason):
+            return SendResult("retry", detail=reason)
+        case Unknown(reason) if step.category == "transactional":
+            # Rather twice than never, and under the same identity.
+            return SendResult("retry", detail=f"{reason}{MAY_HAVE_BEEN_SENT}")
+        case Unknown(reason):
+            return SendResult("unknown", detail=reason)
 
 
 def _message_step(definition: Campaign, task: StepTask) -> MessageBase:

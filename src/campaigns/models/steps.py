@@ -58,6 +58,8 @@ class MessageBase(StepBase):
 
     template: Key | None = None
     category: Category = "marketing"
+    topic: Key | None = None
+    """What it is about: who has unsubscribed from that gets none of it."""
     on_failure: Literal["continue", "exit"] = "continue"
     expires_after: PositiveDuration | None = None
 

@@ -223,6 +223,8 @@ class Campaign(Table):
     version: Mapped[int]
     revision: Mapped[int]
     """Counts every change, of the status too: the ETag."""
+    paused_because: Mapped[str | None] = mapped_column(Text)
+    """The fault of our own for which it was paused, as the provider said it."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -416,6 +418,26 @@ class ImportProgress(Table):
     taken: Mapped[int]
     refused: Mapped[int]
     at: Mapped[datetime]
+
+
+class Topic(Table):
+    """What a customer may subscribe to within a channel."""
+
+    __tablename__ = "topic"
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str]
+    opt_in: Mapped[bool]
+    """Only who has subscribed to it gets its messages; else all but who has unsubscribed."""
+
+
+class MessageCap(Table):
+    """So many marketing messages may reach a customer within some time, over all campaigns."""
+
+    __tablename__ = "message_cap"
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    channel: Mapped[str | None] = mapped_column(String(16))
+    count: Mapped[int]
+    within: Mapped[str] = mapped_column(String(64))
 
 
 class Link(Table):

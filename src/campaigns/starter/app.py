@@ -29,6 +29,7 @@ from campaigns.starter.routes import (
     journeys,
     readers,
     segments,
+    subscriptions,
     system,
     templates,
 )
@@ -66,6 +67,7 @@ def make_app(parts: Services) -> FastAPI:
     for router in (
         *(one.router for one in (customers, segments, journeys, campaigns, entries, templates)),
         callbacks.management,
+        subscriptions.router,
     ):
         app.include_router(router, dependencies=managed)
     describe_bodies(app)

@@ -238,14 +238,24 @@ def email(
     template: str | None = None,
     sender: str | None = None,
     reply_to: str | None = None,
+    tracking: bool = True,
     category: Category = "marketing",
+    topic: str | None = None,
     on_failure: Literal["continue", "exit"] = "continue",
     expires_after: timedelta | None = None,
     id: str | None = None,
 ) -> MessageStep:
     """A mail; texts are Liquid."""
-    content = {"subject": subject, "text": text, "html": html, "template": template, "from": sender}
-    return MessageStep("email", reply_to=reply_to, **content, **_common(category, on_failure, expires_after, id))
+    content = {
+        "subject": subject,
+        "text": text,
+        "html": html,
+        "template": template,
+        "from": sender,
+        "tracking": tracking,
+    }
+    content |= {"reply_to": reply_to, "tracking": tracking}
+    return MessageStep("email", **content, **_common(category, on_failure, expires_after, id, topic))
 
 
 def sms(
@@ -253,12 +263,13 @@ def sms(
     *,
     template: str | None = None,
     category: Category = "marketing",
+    topic: str | None = None,
     on_failure: Literal["continue", "exit"] = "continue",
     expires_after: timedelta | None = None,
     id: str | None = None,
 ) -> MessageStep:
     """A text message."""
-    return MessageStep("sms", body=body, template=template, **_common(category, on_failure, expires_after, id))
+    return MessageStep("sms", body=body, template=template, **_common(category, on_failure, expires_after, id, topic))
 
 
 def whatsapp(
@@ -266,12 +277,15 @@ def whatsapp(
     *,
     template: str | None = None,
     category: Category = "marketing",
+    topic: str | None = None,
     on_failure: Literal["continue", "exit"] = "continue",
     expires_after: timedelta | None = None,
     id: str | None = None,
 ) -> MessageStep:
     """A WhatsApp message."""
-    return MessageStep("whatsapp", body=body, template=template, **_common(category, on_failure, expires_after, id))
+    return MessageStep(
+        "whatsapp", body=body, template=template, **_common(category, on_failure, expires_after, id, topic)
+    )
 
 
 def push(
@@ -281,13 +295,14 @@ def push(
     link: str | None = None,
     template: str | None = None,
     category: Category = "marketing",
+    topic: str | None = None,
     on_failure: Literal["continue", "exit"] = "continue",
     expires_after: timedelta | None = None,
     id: str | None = None,
 ) -> MessageStep:
     """A push notification."""
     content = {"title": title, "body": body, "link": link, "template": template}
-    return MessageStep("push", **content, **_common(category, on_failure, expires_after, id))
+    return MessageStep("push", **content, **_common(category, on_failure, expires_after, id, topic))
 
 
 def webhook(
@@ -306,9 +321,11 @@ def webhook(
     return MessageStep("webhook", **content, **_common("transactional", on_failure, expires_after, id))
 
 
-def _common(category: str, on_failure: str, expires_after: timedelta | None, id_: str | None) -> Json:
+def _common(
+    category: str, on_failure: str, expires_after: timedelta | None, id_: str | None, topic: str | None = None
+) -> Json:
     expires = None if expires_after is None else iso_duration(expires_after)
-    return {"category": category, "on_failure": on_failure, "expires_after": expires, "id": id_}
+    return {"category": category, "on_failure": on_failure, "expires_after": expires, "id": id_, "topic": topic}
 
 
 def delay(duration: timedelta, *, id: str | None = None) -> DelayStep:

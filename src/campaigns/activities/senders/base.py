@@ -1,7 +1,8 @@
 """The narrow protocol between a message and its provider."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,15 @@ class Refused:
     """The provider will not take this message, however often it is tried."""
 
     reason: str
+    bad_address: bool = False
+    """The address will never do: nothing more is sent to it."""
+
+
+@dataclass(frozen=True)
+class OwnFault:
+    """The provider takes no message of ours as we are set up: somebody must mend that first."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Unknown:
     reason: str
 
 
-Result = Accepted | Refused | NotSent | Unknown
+Result = Accepted | Refused | OwnFault | NotSent | Unknown
 
 
 class Sender(Protocol):
@@ -68,4 +78,13 @@ class Sender(Protocol):
 
     async def close(self) -> None:
         """Gives connections back."""
+        ...
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """A sender whose provider can be asked what became of a message."""
+
+    async def find(self, to: str, text: str, since: datetime) -> list[str]:
+        """The provider's ids of messages like this one, begun since then. Raises OSError where nobody answers."""
         ...

@@ -10,7 +10,7 @@ import orjson
 from google.auth.transport.requests import Request
 from google.oauth2.service_account import Credentials
 
-from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Unknown
+from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Result, Unknown
 
 TIMEOUT_S = 15
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
@@ -91,4 +91,8 @@ def _result(status: int, body: dict[str, Any]) -> Result:
     reason = f"{code or error.get('status') or status}: {error.get('message', '')}"[:500]
     if status in (429, 503):
         return NotSent(reason)  # QUOTA_EXCEEDED and UNAVAILABLE: not taken, to be tried again.
-    return Unknown(reason) if status >= 500 else Refused(reason)
+    if status >= 500:
+        return Unknown(reason)
+    if status in (401, 403):
+        return OwnFault(reason)  # THIRD_PARTY_AUTH_ERROR and SENDER_ID_MISMATCH: the project's set-up.
+    return Refused(reason, bad_address=code == "UNREGISTERED")

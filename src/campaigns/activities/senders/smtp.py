@@ -1,5 +1,6 @@
 """Mail by SMTP (RFC 5321), one recipient a transaction, over connections that are kept open."""
 
+import re
 import time
 from dataclasses import dataclass
 from email.headerregistry import Address
@@ -9,7 +10,7 @@ from email.utils import format_datetime, parseaddr
 
 import aiosmtplib
 
-from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Unknown
+from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Result, Unknown
 from campaigns.models.settings import SmtpServer
 from campaigns.models.values import utc_now
 
@@ -17,6 +18,7 @@ TIMEOUT_S = 15
 MAX_IDLE_S = 30
 # The standard library would fold List-Unsubscribe into encoded words, which mailbox providers ignore.
 _POLICY = SMTP_POLICY.clone(max_line_length=998)
+_STATUS = re.compile(r"5\.(\d{1,3})\.\d{1,3}\b")
 _LOST = (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, aiosmtplib.SMTPConnectError, OSError)
 
 
@@ -40,8 +42,10 @@ class SmtpSender:
         envelope_from = parseaddr(outgoing.sender or self._mail_from)[1]
         try:
             connection = await self._ready_connection(envelope_from)
-        except aiosmtplib.SMTPSenderRefused as error:
-            return _refusal(error.code, error.message)
+        except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPAuthenticationError) as error:
+            # Whoever the recipient is: the server does not take this sender, or not from us.
+            reason = f"{error.code} {error.message}"[:500]
+            return OwnFault(reason) if error.code >= 500 else NotSent(reason)
         except aiosmtplib.SMTPException as error:
             return NotSent(f"no connection: {error}", outage=True)
         except OSError as error:
@@ -94,7 +98,7 @@ class SmtpSender:
             await connection.rcpt(to)
         except aiosmtplib.SMTPRecipientRefused as error:
             await self._keep(connection, reset=True)
-            return _refusal(error.code, error.message)
+            return _refusal(error.code, error.message, of_recipient=True)
         except (*_LOST, aiosmtplib.SMTPException) as error:
             connection.close()
             return NotSent(f"before the data: {error}", outage=True)
@@ -122,10 +126,15 @@ class SmtpSender:
         self._idle.append(_Idle(connection, time.monotonic()))
 
 
-def _refusal(code: int, message: str) -> Result:
+def _refusal(code: int, message: str, *, of_recipient: bool = False) -> Result:
     # RFC 5321, 4.2.1: 4yz is transient, and the message was not taken; 5yz is permanent.
     reason = f"{code} {message}"[:500]
-    return NotSent(reason) if 400 <= code < 500 else Refused(reason)
+    if 400 <= code < 500:
+        return NotSent(reason)
+    # RFC 3463, 3.2: X.1.Z is about the address; without such a status 550, 551 and 553 at RCPT are (RFC 5321, 4.3.2).
+    status = _STATUS.match(message)
+    about_address = status[1] == "1" if status else code in (550, 551, 553)
+    return Refused(reason, bad_address=of_recipient and about_address)
 
 
 def mail_bytes(outgoing: Outgoing, sender: str) -> bytes:

@@ -1,6 +1,7 @@
 """Text messages by Twilio's Messages resource (https://www.twilio.com/docs/messaging/api/message-resource)."""
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -10,9 +11,16 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result, Unknown
+from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Result, Unknown
 
 TIMEOUT_S = 15
+CLOCKS = timedelta(minutes=1)
+"""So far may Twilio's clock and ours lie apart."""
+# https://www.twilio.com/docs/api/errors
+OWN_FAULTS = frozenset({20003, 21212, 21408, 21603, 21606, 21659, 30034, 63007})
+"""Credentials, the sender's number, permissions, registration: no message of ours is taken."""
+BAD_NUMBERS = frozenset({21211, 21610, 21614, 21635})
+"""This number can't get text messages, or its owner wants none."""
 
 
 class _HttpClient(AsyncTwilioHttpClient):
@@ -65,19 +73,37 @@ class TwilioSender:
                 to=self._prefix + outgoing.to, from_=self._from, body=outgoing.text or "", **told
             )
         except TwilioRestException as error:
-            return _failure(error.status, f"{error.code}: {error.msg}"[:500])
+            return _failure(error.status, error.code, f"{error.code}: {error.msg}"[:500])
         except aiohttp.ClientConnectorError as error:
             return NotSent(f"no connection: {error}", outage=True)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return Unknown(f"no answer: {error!r}")
         return Accepted(message.sid)
 
+    async def find(self, to: str, text: str, since: datetime) -> list[str]:
+        """Looks through Twilio's list of messages to the number. Raises OSError where it can't be had."""
+        try:
+            listed = await self._client.messages.list_async(
+                to=self._prefix + to, from_=self._from, date_sent_after=since - CLOCKS, limit=100
+            )
+        except (TwilioRestException, TimeoutError, aiohttp.ClientError) as error:
+            raise OSError(f"Twilio's list can't be had: {error!r}") from error
+        return [
+            one.sid
+            for one in listed
+            if one.sid and one.body == text and (one.date_created is None or one.date_created >= since - CLOCKS)
+        ]
+
     async def close(self) -> None:
         """Closes the session."""
         await self._http.close()
 
 
-def _failure(status: int, reason: str) -> Result:
+def _failure(status: int, code: int | None, reason: str) -> Result:
     if status == 429:
         return NotSent(reason)
-    return Unknown(reason) if status >= 500 else Refused(reason)
+    if status >= 500:
+        return Unknown(reason)
+    if status in (401, 403) or code in OWN_FAULTS:
+        return OwnFault(reason)
+    return Refused(reason, bad_address=code in BAD_NUMBERS)

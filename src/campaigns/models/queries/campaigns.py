@@ -27,6 +27,7 @@ class CampaignRow(NamedTuple):
     revision: int
     created_at: datetime
     updated_at: datetime
+    paused_because: str | None
 
 
 class Code(Protocol):
@@ -81,7 +82,7 @@ class Definitions:
 def _rows() -> Any:
     return select(
         Campaign.key, Campaign.name, Campaign.status, Campaign.version, Campaign.revision,
-        Campaign.created_at, Campaign.updated_at,
+        Campaign.created_at, Campaign.updated_at, Campaign.paused_because,
     )  # fmt: skip
 
 
@@ -128,12 +129,13 @@ async def edit(connection: Connection, row: CampaignRow, definition: Definition,
     return changed
 
 
-async def set_status(connection: Connection, row: CampaignRow, status: str, now: datetime) -> CampaignRow:
-    """Moves the campaign on; the row must be locked."""
-    changed = row._replace(status=status, revision=row.revision + 1, updated_at=now)
-    await connection.execute(
-        update(Campaign).where(Campaign.key == row.key).values(status=status, revision=changed.revision, updated_at=now)
-    )
+async def set_status(
+    connection: Connection, row: CampaignRow, status: str, now: datetime, because: str | None = None
+) -> CampaignRow:
+    """Moves the campaign on; the row must be locked. `because` is the fault of our own for which it is paused."""
+    changed = row._replace(status=status, revision=row.revision + 1, updated_at=now, paused_because=because)
+    values = {"status": status, "revision": changed.revision, "updated_at": now, "paused_because": because}
+    await connection.execute(update(Campaign).where(Campaign.key == row.key).values(values))
     return changed
 
 

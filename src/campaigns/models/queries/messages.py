@@ -1,15 +1,16 @@
 """Messages: the claim before the first try, what came of each attempt; and the outcomes of steps."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, exists, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
 
 from campaigns.models.database import Connection
 from campaigns.models.queries.base import insert, insert_of
-from campaigns.models.tables import Campaign, Consent, Customer, Entry, Link, Message, StepOutcome
+from campaigns.models.tables import Campaign, Consent, Customer, Entry, Link, Message, MessageCap, StepOutcome, Topic
 from campaigns.models.values import Json
 
 HAPPENINGS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "converted")
@@ -45,11 +46,14 @@ class Recipient(NamedTuple):
 
 @cache
 def _recipient(lock: bool) -> Any:
-    unsubscribed = exists().where(
-        Consent.customer_id == Entry.customer_id,
-        Consent.channel == bindparam("channel"),
-        Consent.topic == "",
-        Consent.status == "unsubscribed",
+    said = (Consent.customer_id == Entry.customer_id, Consent.channel == bindparam("channel"))
+    topic: Any = bindparam("topic")
+    unsubscribed = or_(
+        exists().where(*said, Consent.topic.in_(("", topic)), Consent.status == "unsubscribed"),
+        and_(
+            exists().where(Topic.key == topic, Topic.opt_in.is_(True)),
+            ~exists().where(*said, Consent.topic == topic, Consent.status == "subscribed"),
+        ),
     )
     statement = (
         select(
@@ -73,13 +77,20 @@ def _recipient(lock: bool) -> Any:
 
 
 async def recipient(
-    connection: Connection, entry_id: str, step: str = "", repetition: int = 1, channel: str = "", *, lock: bool = False
+    connection: Connection,
+    entry_id: str,
+    step: str = "",
+    repetition: int = 1,
+    channel: str = "",
+    topic: str = "",
+    *,
+    lock: bool = False,
 ) -> Recipient | None:
     """The entry with its campaign's status, its customer's attributes and consent, and the message of the step.
 
     The entry's row is locked if so asked.
     """
-    parameters = {"entry": entry_id, "step": step, "repetition": repetition, "channel": channel}
+    parameters = {"entry": entry_id, "step": step, "repetition": repetition, "channel": channel, "topic": topic}
     row = (await connection.execute(_recipient(lock), parameters)).one_or_none()
     if row is None:
         return None
@@ -292,3 +303,47 @@ async def keep_links(connection: Connection, links: Mapping[str, str]) -> None:
 async def link(connection: Connection, link_id: str) -> str | None:
     """Where the link leads."""
     return (await connection.execute(select(Link.url).where(Link.id == link_id))).scalar_one_or_none()
+
+
+@dataclass(frozen=True)
+class Cap:
+    """So many marketing messages a customer may get on the channel, or on all, within some time."""
+
+    channel: str | None
+    count: int
+    within: str
+
+
+async def caps(connection: Connection) -> list[Cap]:
+    """The caps, in their order."""
+    statement = select(MessageCap.channel, MessageCap.count, MessageCap.within).order_by(MessageCap.position)
+    return [Cap(*row) for row in await connection.execute(statement)]
+
+
+async def put_caps(connection: Connection, wanted: Sequence[Cap]) -> None:
+    """Replaces the caps."""
+    await connection.execute(delete(MessageCap))
+    rows = [{"position": position, **asdict(cap)} for position, cap in enumerate(wanted)]
+    if rows:
+        await connection.execute(insert(connection, MessageCap), rows)
+
+
+async def count_marketing(connection: Connection, customer_id: str, channel: str | None, since: datetime) -> int:
+    """How many marketing messages the customer has got, or is about to get, that began after this."""
+    statement = select(func.count()).select_from(Message).join(Entry, Entry.id == Message.entry_id)
+    statement = statement.where(
+        Entry.customer_id == customer_id,
+        Message.category == "marketing",
+        Message.channel != "webhook",
+        Message.status != "failed",
+        Message.claimed_at > since,
+    )
+    if channel is not None:
+        statement = statement.where(Message.channel == channel)
+    return int((await connection.execute(statement)).scalar_one())
+
+
+async def known_provider_ids(connection: Connection, provider_ids: Iterable[str]) -> set[str]:
+    """Those of the provider's ids that a message of ours bears already."""
+    statement = select(Message.provider_id).where(Message.provider_id.in_(list(provider_ids)))
+    return set((await connection.execute(statement)).scalars())

@@ -218,6 +218,7 @@ def _row_json(row: CampaignRow) -> Json:
     return {
         "key": row.key,
         "status": row.status,
+        "paused_because": row.paused_because,
         "version": row.version,
         "created_at": iso(row.created_at),
         "updated_at": iso(row.updated_at),
