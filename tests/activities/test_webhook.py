@@ -1,11 +1,14 @@
 """Webhook requests: what they reach, what comes of each answer."""
 
 import asyncio
+import base64
 
 import pytest
+import standardwebhooks
 
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused
 from campaigns.activities.senders.webhook import WebhookSender, is_global
+from tests.support.providers import Providers
 
 
 @pytest.mark.parametrize(
@@ -83,3 +86,15 @@ async def test_an_answer_that_does_not_come(monkeypatch: pytest.MonkeyPatch):
     assert isinstance(await sender.send(Outgoing("m", f"http://127.0.0.1:{port}/", method="POST")), NotSent)
     await sender.close()
     server.close()
+
+
+async def test_requests_are_signed_by_standard_webhooks(providers: Providers):
+    secret = "whsec_" + base64.b64encode(b"k" * 32).decode()
+    sender = WebhookSender(allow_internal=True, secret=secret)
+    url = f"http://127.0.0.1:{providers.twilio_port}/hook"
+    for text in ('{"a": "ü"}', None):
+        await sender.send(Outgoing("m1", url, method="POST", text=text))
+        _, headers, _ = providers.requests.pop()
+        assert headers["webhook-id"] == "m1"
+        standardwebhooks.Webhook(secret).verify(text or "", headers, json_parse=False)
+    await sender.close()

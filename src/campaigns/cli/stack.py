@@ -1,5 +1,6 @@
 """Everything embedded, as one process tree: what `dev` and the demo start, and the end-to-end tests too."""
 
+import base64
 import contextlib
 import ctypes
 import fcntl
@@ -157,6 +158,7 @@ class Stack:
             "CAMPAIGNS_WRITE_KEY": f"wk_{secrets.token_urlsafe(18)}",
             "CAMPAIGNS_API_KEY": f"ak_{secrets.token_urlsafe(24)}",
             "CAMPAIGNS_TWILIO_AUTH_TOKEN": secrets.token_hex(16),
+            "CAMPAIGNS_WEBHOOK_SECRET": f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
         }
         ports = {name: _free_port(known.get("ports", {}).get(name, port)) for name, port in PREFERRED_PORTS.items()}
         unfinished = kept.with_suffix(".part")

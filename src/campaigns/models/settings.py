@@ -1,5 +1,6 @@
 """The settings, read from the environment; Temporal's own connection settings are read by its library."""
 
+import base64
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,16 @@ def _database_url(value: str) -> str:
 def _long_enough(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < 32:
         raise ValueError("must have 32 characters or more")
+    return value
+
+
+def _webhook_secret(value: SecretStr) -> SecretStr:
+    try:
+        key = base64.b64decode(value.get_secret_value().removeprefix("whsec_"), validate=True)
+    except ValueError:
+        raise ValueError("must be whsec_ and base64") from None
+    if not 24 <= len(key) <= 64:
+        raise ValueError("must hold 24 to 64 bytes, in base64 behind whsec_")
     return value
 
 
@@ -77,7 +88,10 @@ class Settings(BaseSettings):
     twilio_base_url: str | None = None
     fcm_credentials: str | None = None
     fcm_base_url: str | None = None
+    dkim_key: SecretStr | None = None
+    dkim_selector: str | None = None
     webhook_allow_internal: bool = False
+    webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
     journeys: Path | None = None
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
     write_key: SecretStr | None = None

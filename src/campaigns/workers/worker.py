@@ -18,7 +18,7 @@ from campaigns.activities.delivery import DeliveryActivities
 from campaigns.activities.progress import ProgressActivities
 from campaigns.activities.senders.base import Sender
 from campaigns.activities.senders.fcm import FcmSender, read_credentials
-from campaigns.activities.senders.smtp import SmtpSender
+from campaigns.activities.senders.smtp import Dkim, SmtpSender
 from campaigns.activities.senders.twilio import TwilioSender
 from campaigns.activities.senders.webhook import WebhookSender
 from campaigns.models.database import Database, open_database
@@ -54,7 +54,7 @@ def make_senders(settings: Settings) -> dict[str, Sender]:
     senders: dict[str, Sender] = {}
     if settings.smtp_url:
         settings.require("mail_from")
-        senders["email"] = SmtpSender(SmtpServer(settings.smtp_url), settings.mail_from or "")
+        senders["email"] = SmtpSender(SmtpServer(settings.smtp_url), settings.mail_from or "", _dkim(settings))
     if settings.twilio_account_sid:
         settings.require("twilio_auth_token", "twilio_from")
         for channel, prefix in (("sms", ""), ("whatsapp", "whatsapp:")):
@@ -72,8 +72,21 @@ def make_senders(settings: Settings) -> dict[str, Sender]:
         except (OSError, ValueError) as error:
             raise SystemExit(f"campaigns: CAMPAIGNS_FCM_CREDENTIALS: {error}") from None
         senders["push"] = FcmSender(credentials, settings.fcm_base_url)
-    senders["webhook"] = WebhookSender(allow_internal=settings.webhook_allow_internal)
+    senders["webhook"] = WebhookSender(
+        allow_internal=settings.webhook_allow_internal,
+        secret=settings.webhook_secret.get_secret_value() if settings.webhook_secret else None,
+    )
     return senders
+
+
+def _dkim(settings: Settings) -> Dkim | None:
+    if settings.dkim_key is None and settings.dkim_selector is None:
+        return None
+    settings.require("dkim_key", "dkim_selector")
+    try:
+        return Dkim(settings.dkim_selector or "", settings.secret("dkim_key"))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"campaigns: CAMPAIGNS_DKIM_KEY: {error}") from None
 
 
 def _callbacks(settings: Settings) -> str | None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import aiohttp
 import orjson
+import standardwebhooks
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Result
+from campaigns.models.values import utc_now
 
 TIMEOUT_S = 15
 MAX_ANSWER = 64 * 1024
@@ -59,8 +61,10 @@ class WebhookSender:
     unlike a message to a person, one whose outcome is unknown is tried again.
     """
 
-    def __init__(self, *, allow_internal: bool = False) -> None:
+    def __init__(self, *, allow_internal: bool = False, secret: str | None = None) -> None:
+        """`secret` signs by Standard Webhooks (https://www.standardwebhooks.com): `whsec_` and base64."""
         self._allow_internal = allow_internal
+        self._signature = None if secret is None else standardwebhooks.Webhook(secret)
         connector = aiohttp.TCPConnector(resolver=None if allow_internal else _GlobalOnly(), use_dns_cache=False)
         self._session = aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), cookie_jar=aiohttp.DummyCookieJar()
@@ -72,7 +76,7 @@ class WebhookSender:
             url = URL(outgoing.to)
             if not self._allow_internal and _is_internal_literal(url.host or ""):
                 return Refused("the URL leads to an address that is not global")
-            headers = {**outgoing.headers, "webhook-id": outgoing.message_id}
+            headers = {**outgoing.headers, **self._identity(outgoing)}
             async with self._session.request(
                 outgoing.method,
                 url,
@@ -88,6 +92,15 @@ class WebhookSender:
             return Refused(str(error.os_error)) if inside else NotSent(f"no connection: {error}"[:500])
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             return NotSent(f"no answer: {error!r}"[:500])
+
+    def _identity(self, outgoing: Outgoing) -> dict[str, str]:
+        """By which a receiver knows a request that comes twice, and that it is ours."""
+        identity = {"webhook-id": outgoing.message_id}
+        if self._signature is not None:
+            now = utc_now()
+            identity["webhook-timestamp"] = str(int(now.timestamp()))
+            identity["webhook-signature"] = self._signature.sign(outgoing.message_id, now, outgoing.text or "")
+        return identity
 
     async def close(self) -> None:
         """Closes the session."""
