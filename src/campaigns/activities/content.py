@@ -9,7 +9,7 @@ import orjson
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from campaigns.activities.rendering import RenderingError, render
+from campaigns.activities.rendering import RenderingError, render, text_of
 from campaigns.activities.senders.base import Outgoing
 from campaigns.models.steps import Email, MessageBase, Push, Sms, Webhook, WhatsApp
 from campaigns.models.values import Json, no_control_characters
@@ -84,18 +84,21 @@ def compose(
     """The message of the step, rendered; its content comes from the template where the step names one."""
     if step.template is not None and template is None:
         return Unsendable("failed", "no_template", f"there is no template {step.template}")
-    content = template or {name: getattr(step, name) for name in step.content}
+    locale = variables["customer"].get("locale")
+    content = in_locale(template, locale) if template else {name: getattr(step, name) for name in step.content}
     try:
         match step:
             case Email():
+                html = _rendered(content.get("html"), variables, html=True)
+                text = _rendered(content.get("text"), variables)
                 return Outgoing(
                     message_id,
                     to,
                     sender=step.from_,
                     reply_to=step.reply_to,
                     subject=render(content.get("subject") or "", variables),
-                    html=_rendered(content.get("html"), variables, html=True),
-                    text=_rendered(content.get("text"), variables),
+                    html=html,
+                    text=text_of(html) if text is None and html is not None else text,
                     unsubscribe_url=unsubscribe_url,
                 )
             case Sms() | WhatsApp():
@@ -113,6 +116,26 @@ def compose(
     except RenderingError as error:
         return Unsendable("failed", "rendering", str(error)[:500])
     raise TypeError(f"{step.channel} is not sent by this version")
+
+
+def in_locale(content: Json, locale: object) -> Json:
+    """The template's content for a customer of this locale: that of `pt-BR`, else of `pt`, else the template's own.
+
+    Locales are matched by lookup (RFC 4647, 3.4), whatever their case, and with `_` for `-`.
+    """
+    own = {name: value for name, value in content.items() if name != "locales"}
+    variants = {known.replace("_", "-").lower(): part for known, part in content.get("locales", {}).items()}
+    wanted = locale.replace("_", "-").lower() if isinstance(locale, str) else ""
+    while wanted:
+        if wanted in variants:
+            return {**own, **variants[wanted]}
+        wanted = wanted.rpartition("-")[0]
+    return own
+
+
+def render_part(name: str, content: Json, variables: Mapping[str, Any]) -> str:
+    """One part of a template's content, rendered. Raises RenderingError."""
+    return render(content[name], variables, html=name == "html")
 
 
 def _request(step: Webhook, variables: Mapping[str, Any], message_id: str) -> Outgoing | Unsendable:

@@ -31,7 +31,7 @@ from campaigns.activities.attempts import (
     state_against,
     waiting,
 )
-from campaigns.activities.content import Unsendable, address_of, compose
+from campaigns.activities.content import ADDRESS_ATTRIBUTE, Unsendable, address_of, compose
 from campaigns.activities.contract import SendResult, StepTask, until_text
 from campaigns.activities.link_tracking import track
 from campaigns.activities.progress import write_reports
@@ -53,7 +53,7 @@ from campaigns.models.queries import campaigns, customers, entries, messages
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.messages import MessageRow, Recipient
 from campaigns.models.signing import Signing
-from campaigns.models.steps import Email, MessageBase
+from campaigns.models.steps import Email, MessageBase, Push, Sms, WhatsApp
 from campaigns.models.values import Json, iso, parse_duration, utc_now
 
 ATTEMPT_S = 20
@@ -144,6 +144,27 @@ class DeliveryActivities:
         if result.status == "retry" and not _is_local():
             raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=lease_left(earlier))
         return result
+
+    @activity.defn(name="send_test_message")
+    async def send_test_message(self, sealed: str) -> SendResult:
+        """Sends a template's content to one address, once; a suppressed one gets nothing. It is no entry's message."""
+        wanted = self._signing.unseal(sealed)
+        channel = wanted["channel"]
+        step = _TEST_STEPS[channel].model_validate({"id": "test-send", "type": channel, "template": "test-send"})
+        to = address_of(channel, {ADDRESS_ATTRIBUTE[channel]: wanted["to"]})
+        if isinstance(to, Unsendable):
+            return SendResult(to.outcome, to.reason)
+        hashed = self._signing.address_hash(channel, to)
+        async with self._database.read() as connection:
+            against = await customers.against_address(connection, channel, hashed)
+        if against.suppressed:
+            return SendResult("skipped", "suppressed")
+        outgoing = compose(step, wanted["content"], wanted["variables"], uuid4().hex, to, None)
+        if isinstance(outgoing, Unsendable):
+            return for_history(SendResult(outgoing.outcome, outgoing.reason))
+        if channel not in self._senders:
+            return SendResult("failed", "no_sender")
+        return for_history(_outcome_of(await self._senders[channel].send(outgoing), step))
 
     @activity.defn(name="give_up_message")
     async def give_up_message(self, task: StepTask) -> SendResult:
@@ -481,6 +502,9 @@ class DeliveryActivities:
         if task.is_last:
             went_on = await entries.complete(connection, task.entry.entry_id, now)
         return replace(result, went_on=went_on)
+
+
+_TEST_STEPS: dict[str, type[MessageBase]] = {"email": Email, "sms": Sms, "whatsapp": WhatsApp, "push": Push}
 
 
 def _outcome_of(result: Result, step: MessageBase) -> SendResult:

@@ -1,11 +1,16 @@
 """Message texts: Liquid, within limits."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
 from typing import Any
 
+import css_inline
+from inscriptis import get_text
+from inscriptis.model.config import ParserConfig
 from liquid import BoundTemplate, Environment
 from liquid.exceptions import LiquidError
+from mjml import mjml_to_html
 
 
 class RenderingError(Exception):
@@ -37,6 +42,8 @@ def _without_endless_ranges(apply: Callable[..., Any]) -> Callable[..., Any]:
     return limited
 
 
+# Its defaults would read files and URLs, and drop what @media says.
+_INLINER = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
 _PLAIN = _Limited()
 _HTML = _Limited(autoescape=True)
 
@@ -52,6 +59,14 @@ def check_text(source: str) -> None:
         _parsed(source, False)
     except (LiquidError, RecursionError, ValueError, TypeError) as error:
         raise RenderingError(str(error)) from None
+
+
+def check_part(name: str, source: str) -> None:
+    """Raises RenderingError where the part of a message can't be rendered for anybody: no Liquid, or no MJML."""
+    try:
+        check_text(_html_of(source) if name == "html" else source)
+    except RenderingError as error:
+        raise RenderingError(f"is not Liquid: {error}" if "MJML" not in str(error) else str(error)) from None
 
 
 def variables_of(source: str) -> set[tuple[str, str]]:
@@ -70,6 +85,40 @@ def render(source: str, variables: Mapping[str, Any], *, html: bool = False) -> 
     Raises RenderingError for anything that goes wrong.
     """
     try:
-        return _parsed(source, html).render(**variables)
+        if not html:
+            return _parsed(source, False).render(**variables)
+        return _inlined(_parsed(_html_of(source), True).render(**variables))
     except (LiquidError, RecursionError, ValueError, TypeError, ArithmeticError) as error:
         raise RenderingError(str(error)) from None
+
+
+def text_of(html: str) -> str:
+    """The text part of a mail of which only the HTML was written; links stand behind their words."""
+    config = ParserConfig(display_links=True, display_anchors=False)
+    lines = (line.rstrip() for line in get_text(html, config).strip().splitlines())
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
+
+
+@lru_cache(maxsize=512)
+def _html_of(source: str) -> str:
+    """The HTML of MJML (https://mjml.io), which is known by its first tag; anything else is HTML already."""
+    if not source.lstrip().lower().startswith("<mjml"):
+        return source
+    if "<mj-include" in source.lower():
+        raise RenderingError("is not MJML that can be taken: mj-include reads files")
+    try:
+        made = mjml_to_html(source)
+    except Exception as error:
+        # The library raises whatever its parts raise.
+        raise RenderingError(f"is not MJML: {error}") from None
+    return str(made.html)
+
+
+def _inlined(html: str) -> str:
+    """The HTML with its styles at their elements, for mail programs that know no style sheets; media queries stay."""
+    if "<style" not in html.lower():
+        return html
+    try:
+        return _INLINER.inline(html)
+    except css_inline.InlineError as error:
+        raise RenderingError(f"styles: {error}") from None

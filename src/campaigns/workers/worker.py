@@ -30,6 +30,7 @@ from campaigns.workflows.client import TASK_QUEUE, connect
 from campaigns.workflows.code import Journey
 from campaigns.workflows.declared import DeclaredJourney
 from campaigns.workflows.registry import Journeys, load_journeys
+from campaigns.workflows.test_send import TestSend
 
 MAX_CACHED_WORKFLOWS = 5_000
 WORKFLOW_TASKS = 30
@@ -45,6 +46,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     restrictions = SandboxRestrictions.default.with_passthrough_modules(
         "campaigns", "sqlalchemy", "liquid", "aiosmtplib", "aiohttp", "twilio", "phonenumbers", "email_validator",
         "structlog", "itsdangerous", "orjson", "google", "requests", "cryptography", "yarl",
+        "css_inline", "inscriptis", "lxml", "mjml", "bs4", "dkim", "standardwebhooks",
     )  # fmt: skip
     return SandboxedWorkflowRunner(restrictions=restrictions)
 
@@ -99,7 +101,7 @@ def _callbacks(settings: Settings) -> str | None:
 def workflows(journeys: Journeys, signing: Signing) -> list[type]:
     """The workflows of declared journeys and of those in code, which can read their triggers by the secret key."""
     Journey.signing = signing
-    return [DeclaredJourney, *journeys.classes]
+    return [DeclaredJourney, TestSend, *journeys.classes]
 
 
 def deployment() -> WorkerDeploymentConfig | None:
@@ -141,6 +143,7 @@ def make_worker(
         activities=[
             delivery.send_message,
             delivery.give_up_message,
+            delivery.send_test_message,
             progress.report,
             progress.choose_branch,
             progress.plan_delay,

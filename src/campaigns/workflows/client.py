@@ -9,16 +9,18 @@ from typing import Any
 
 from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, SignalWorkflowExecutionRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from campaigns.activities.contract import SendResult
 from campaigns.workflows import search_attributes
 from campaigns.workflows.bulk import ExistingMembers, starter_queue
 from campaigns.workflows.contract import EntryInput
 from campaigns.workflows.converter import data_converter
+from campaigns.workflows.test_send import TEST_SEND, TestSend
 
 TASK_QUEUE = "campaigns"
 CLOSING_PAUSES_S = (0.02, 0.05, 0.1, 0.3, 1.0)
@@ -87,6 +89,21 @@ class EntryClient:
                 start_delay=delay if delay > timedelta(0) else None,
                 static_summary=f"existing members of {campaign}",
             )
+
+    async def test_send(self, sealed: str) -> SendResult:
+        """What came of a template's test; TimeoutError where no worker does it in time."""
+        try:
+            async with asyncio.timeout(TEST_SEND.total_seconds()):
+                return await self.client.execute_workflow(
+                    TestSend.run,
+                    sealed,
+                    id=f"test-send-{uuid.uuid4().hex}",
+                    task_queue=self.task_queue,
+                    execution_timeout=TEST_SEND,
+                    static_summary="test send",
+                )
+        except WorkflowFailureError as error:
+            raise TimeoutError("no worker has sent it in time") from error
 
     async def signal(self, entry_id: str, signal: Signal) -> bool:
         """Signals the entry once by the signal's request id; False where no such workflow runs."""

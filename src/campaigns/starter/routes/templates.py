@@ -5,31 +5,40 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import Field, model_validator
 
-from campaigns.activities.rendering import RenderingError, check_text, render
+from campaigns.activities.content import ADDRESS_ATTRIBUTE, Unsendable, address_of, in_locale, render_part
+from campaigns.activities.rendering import RenderingError, check_part, text_of
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, customers
 from campaigns.models.steps import Line, Text
 from campaigns.models.values import Id, Json, Strict, utc_now
-from campaigns.starter.http import Body, not_found, parse, takes
-from campaigns.starter.services import Parts
+from campaigns.starter.http import Body, Problem, not_found, parse, takes
+from campaigns.starter.services import Parts, Services
 
 router = APIRouter(prefix="/v1/templates", tags=["templates"])
 
 TemplateKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+LOCALE = r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$"
 PARTS = {"email": ("subject", "html", "text"), "sms": ("body",), "push": ("title", "body", "link")}
 """The content of a message by its channel; that of `sms` serves WhatsApp too."""
 
 
-class TemplateContent(Strict):
-    """The content of a message of one channel, which is known by its fields where it is not given."""
+class Variant(Strict):
+    """The content in one locale; what is left out is as in the template itself."""
 
-    channel: Literal["email", "sms", "push"] | None = None
     subject: Line | None = None
     html: Text | None = None
     text: Text | None = None
     title: Line | None = None
     body: Text | None = None
     link: Line | None = None
+
+
+class TemplateContent(Variant):
+    """The content of a message of one channel, which is known by its fields where it is not given."""
+
+    channel: Literal["email", "sms", "push"] | None = None
+    locales: dict[Annotated[str, Field(pattern=LOCALE)], Variant] = Field(default_factory=dict, max_length=200)
+    """Variants by locale (RFC 5646), such as `de` or `pt-BR`."""
 
     @property
     def kind(self) -> Literal["email", "sms", "push"]:
@@ -42,9 +51,10 @@ class TemplateContent(Strict):
 
     @model_validator(mode="after")
     def _fits_the_channel(self) -> "TemplateContent":
-        for name in ("subject", "html", "text", "title", "body", "link"):
-            if getattr(self, name) is not None and name not in PARTS[self.kind]:
-                raise ValueError(f"{name}: does not belong to a template for {self.kind}")
+        for content in (self, *self.locales.values()):
+            for name in ("subject", "html", "text", "title", "body", "link"):
+                if getattr(content, name) is not None and name not in PARTS[self.kind]:
+                    raise ValueError(f"{name}: does not belong to a template for {self.kind}")
         if self.kind == "email":
             if self.subject is None:
                 raise ValueError("subject: is required")
@@ -63,6 +73,13 @@ class PreviewRequest(Strict):
     event: dict[str, Any] = Field(default_factory=dict)
 
 
+class TestSendRequest(PreviewRequest):
+    """Where to send a template to, as which customer would get it."""
+
+    to: Annotated[str, Field(min_length=1, max_length=4096)]
+    channel: Literal["email", "sms", "whatsapp", "push"] | None = None
+
+
 @router.put("/{key}", openapi_extra=takes(TemplateContent))
 async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
     """Makes or changes a template."""
@@ -72,12 +89,16 @@ async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
         body = {name: value for name, value in body.items() if name != "key"}
     template = parse(TemplateContent, body)
     content: Json = {**template.model_dump(exclude_none=True), "channel": template.kind}
+    if not template.locales:
+        del content["locales"]
+    variants = {"": content, **{f"locales.{locale}.": part for locale, part in content.get("locales", {}).items()}}
     errors = []
-    for name in PARTS[content["channel"]]:
-        try:
-            check_text(content.get(name) or "")
-        except RenderingError as error:
-            errors.append(FieldError(name, f"is not Liquid: {error}"))
+    for place, part in variants.items():
+        for name in PARTS[content["channel"]]:
+            try:
+                check_part(name, part.get(name) or "")
+            except RenderingError as error:
+                errors.append(FieldError(place + name, str(error)))
     if errors:
         raise Invalid(errors)
     async with parts.database.write() as connection:
@@ -97,8 +118,44 @@ async def get_template(key: TemplateKey, parts: Parts) -> Json:
 
 @router.post("/{key}/preview", openapi_extra=takes(PreviewRequest))
 async def preview(key: TemplateKey, body: Body, parts: Parts) -> Json:
-    """The template as a customer would get it."""
+    """The template as a customer would get it, in their locale."""
     wanted = parse(PreviewRequest, body)
+    content, variables = await _for_customer(parts, key, wanted)
+    rendered = {}
+    for name in PARTS[content["channel"]]:
+        if name in content:
+            try:
+                rendered[name] = render_part(name, content, variables)
+            except RenderingError as error:
+                raise Invalid([FieldError(name, str(error))]) from None
+    if "html" in rendered and "text" not in rendered:
+        rendered["text"] = text_of(rendered["html"])
+    return {"key": key, "channel": content["channel"], **rendered}
+
+
+@router.post("/{key}/test-send", openapi_extra=takes(TestSendRequest))
+async def test_send(key: TemplateKey, body: Body, parts: Parts) -> Json:
+    """Sends the template to an address: `{"outcome": "sent"}`, or what spoke against it with its `reason`."""
+    wanted = parse(TestSendRequest, body)
+    content, variables = await _for_customer(parts, key, wanted)
+    channel = wanted.channel or content["channel"]
+    if PARTS[content["channel"]] != PARTS["sms" if channel == "whatsapp" else channel]:
+        raise Invalid([FieldError("channel", f"the template is one for {content['channel']}")])
+    to = address_of(channel, {ADDRESS_ATTRIBUTE[channel]: wanted.to})
+    if isinstance(to, Unsendable):
+        raise Invalid([FieldError("to", f"is no address for {channel}")])
+    sealed = parts.signing.seal({"channel": channel, "to": wanted.to, "content": content, "variables": variables})
+    try:
+        result = await parts.client.test_send(sealed)
+    except TimeoutError:
+        raise Problem(503, "Service unavailable", "no worker has sent it in time") from None
+    more = {name: value for name, value in (("reason", result.reason), ("detail", result.detail)) if value}
+    outcome = "failed" if result.status == "retry" else result.status
+    return {"key": key, "to": wanted.to, "channel": channel, "outcome": outcome, **more}
+
+
+async def _for_customer(parts: Services, key: str, wanted: PreviewRequest) -> tuple[Json, Json]:
+    """The template's content in the customer's locale, and the variables of its texts."""
     async with parts.database.read() as connection:
         content = await campaigns.template(connection, key)
         attributes: Json | None = wanted.customer
@@ -108,12 +165,6 @@ async def preview(key: TemplateKey, body: Body, parts: Parts) -> Json:
         raise not_found("template", key)
     if attributes is None:
         raise not_found("customer", wanted.customer_id or "")
-    variables = {"customer": {**attributes, "id": wanted.customer_id}, "event": wanted.event, "unsubscribe_url": "#"}
-    rendered = {}
-    for name in PARTS[content["channel"]]:
-        if name in content:
-            try:
-                rendered[name] = render(content[name], variables, html=name == "html")
-            except RenderingError as error:
-                raise Invalid([FieldError(name, str(error))]) from None
-    return {"key": key, "channel": content["channel"], **rendered}
+    customer = {**attributes, "id": wanted.customer_id}
+    variables = {"customer": customer, "event": wanted.event, "unsubscribe_url": "#"}
+    return in_locale(content, attributes.get("locale")), variables
