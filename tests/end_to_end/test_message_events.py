@@ -298,3 +298,41 @@ async def test_an_event_of_a_message_of_one_who_was_erased_only_counts(product: 
             return (await starter.entries("c"))[0]["customer_id"] is None
 
         await until(nothing)
+
+
+async def test_the_preference_page(product: Product):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.call("PUT", "/v1/topics/news", {"name": "News & more"})
+    await starter.call("PUT", "/v1/topics/offers", {"name": "<Offers>", "opt_in": True})
+    await starter.campaign("c", frequency=EVERY_TIME, steps=[{**MAIL, "topic": "offers"}, {**MAIL, "id": "plain"}])
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        url = str(product.providers.mails[0]["List-Unsubscribe"]).strip("<>")
+        page = (await visit(starter, url)).text
+        assert 'value="news" checked' in page
+        assert 'value="offers"> &lt;Offers&gt;' in page
+        assert (await starter.call("GET", "/v1/customers/ann"))["consents"] == []
+
+        async def says(path: str = "", **form: object) -> int:
+            async with httpx2.AsyncClient() as reader:
+                return (
+                    await reader.post(url.replace("http://campaigns.test", starter.url) + path, data=form)
+                ).status_code
+
+        assert await says("/topics", topic=["offers"]) == 200
+        page = (await visit(starter, url)).text
+        assert ('value="news"> ' in page, 'value="offers" checked' in page) == (True, True)
+        await starter.track("ann", "c")
+        found = await starter.until_ended("c")
+        assert [step["messages"]["sent"] for step in found["steps"]] == [1, 2]
+        assert await says(**{"List-Unsubscribe": "One-Click"}) == 200
+        await starter.track("ann", "c")
+        found = await starter.until_ended("c")
+        assert [step["skipped"].get("unsubscribed") for step in found["steps"]] == [2, 1]
+        assert "checked" not in (await visit(starter, url)).text
+        assert (await messages(starter, "c", "plain"))["unsubscribed"] == 1
+        async with httpx2.AsyncClient() as reader:
+            forged = url.replace("http://campaigns.test", starter.url)[:-1] + "/topics"
+            assert (await reader.post(forged, data={"topic": "news"})).status_code == 404

@@ -5,10 +5,11 @@ The names are those of Segment's specification of email events
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from campaigns.models.database import Database
-from campaigns.models.queries import customers, messages
+from campaigns.models.queries import customers, messages, topics
 from campaigns.models.signing import Signing
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.intake import Intake, MessageOrigin
@@ -25,6 +26,15 @@ NAMES: dict[str, str] = {
     "unsubscribed": "Unsubscribed",
     "failed": "Failed",
 }
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A topic, and whether a customer gets it."""
+
+    topic: str
+    name: str
+    subscribed: bool
 
 
 class MessageEvents:
@@ -91,6 +101,43 @@ class MessageEvents:
                     connection, origin.customer_id, origin.channel, "", "unsubscribed", source, utc_now()
                 )
         await self.happened(message_id, "unsubscribed", {"source": source})
+
+    async def choices(self, message_id: str) -> list[Choice]:
+        """The topics, and whether the message's customer gets them on its channel; none where nobody is known."""
+        async with self._database.read() as connection:
+            origin = await messages.origin(connection, message_id)
+            if origin is None or origin.customer_id is None:
+                return []
+            known = await topics.listed(connection)
+            said = {
+                one.topic: one.status
+                for one in await customers.consents(connection, origin.customer_id)
+                if one.channel == origin.channel
+            }
+        left = said.get("") == "unsubscribed"
+        default = {True: "unsubscribed", False: "subscribed"}
+        return [
+            Choice(one.key, one.name, not left and said.get(one.key, default[one.opt_in]) == "subscribed")
+            for one in known
+        ]
+
+    async def choose(self, message_id: str, wanted: set[str]) -> None:
+        """Subscribes the message's customer to these topics of its channel, and unsubscribes them from the others."""
+        async with self._database.write() as connection:
+            origin = await messages.origin(connection, message_id)
+            if origin is None or origin.customer_id is None:
+                return
+            if await customers.lock(connection, origin.customer_id) is None:
+                return
+            chosen = {one.key: one.key in wanted for one in await topics.listed(connection)}
+            if any(chosen.values()):
+                # Who wants some of it has not left the channel.
+                chosen[""] = True
+            for topic, subscribed in chosen.items():
+                status = "subscribed" if subscribed else "unsubscribed"
+                await customers.put_consent(
+                    connection, origin.customer_id, origin.channel, topic, status, "preference page", utc_now()
+                )
 
     async def said_by_address(self, channel: str, address: str, status: str, source: str) -> Sequence[str]:
         """Whoever has the address has unsubscribed, or subscribed anew; the customers who are known by it."""

@@ -2,11 +2,15 @@
 
 import base64
 import re
+from html import escape
+from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from campaigns.models.queries import messages
+from campaigns.starter.http import read_body
+from campaigns.starter.message_events import Choice
 from campaigns.starter.services import Parts
 
 router = APIRouter(include_in_schema=False)
@@ -19,6 +23,7 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8">
 
 
 _IMAGE = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+MAX_FORM = 64 * 1024
 _NO_STORE = {"Cache-Control": "no-store, private"}
 # Apple's privacy proxy calls itself just so, and nobody else does; scanners say what they are.
 _MACHINE = re.compile(
@@ -59,7 +64,33 @@ async def unsubscribe_page(token: str, parts: Parts) -> HTMLResponse:
     if parts.signing.value_of("unsubscribe", token) is None:
         return HTMLResponse(_PAGE.format(title="Unsubscribe", content="<p>This link is not valid.</p>"), 404)
     form = '<p>Do you want no more of these messages?</p><form method="post"><button>Unsubscribe</button></form>'
+    message_id = parts.signing.value_of("unsubscribe", token) or ""
+    if choices := await parts.message_events.choices(message_id):
+        form += _TOPICS.format(token=quote(token), topics="".join(map(_checkbox, choices)))
     return HTMLResponse(_PAGE.format(title="Unsubscribe", content=form), headers=_NO_STORE)
+
+
+_TOPICS = """<h2 style="font-size: 1.1rem; margin-top: 3rem">Or choose what you get</h2>
+<form method="post" action="/u/{token}/topics">{topics}<p><button>Save</button></p></form>"""
+
+
+def _checkbox(choice: Choice) -> str:
+    checked = " checked" if choice.subscribed else ""
+    return (
+        f'<p><label><input type="checkbox" name="topic" value="{escape(choice.topic)}"{checked}> '
+        f"{escape(choice.name)}</label></p>"
+    )
+
+
+@router.post("/u/{token}/topics")
+async def choose_topics(token: str, request: Request, parts: Parts) -> HTMLResponse:
+    """The topics that the customer wants of this channel; of all others they are unsubscribed."""
+    message_id = parts.signing.value_of("unsubscribe", token)
+    if message_id is None:
+        return HTMLResponse(_PAGE.format(title="Unsubscribe", content="<p>This link is not valid.</p>"), 404)
+    form = parse_qs((await read_body(request, MAX_FORM)).decode(errors="replace"))
+    await parts.message_events.choose(message_id, set(form.get("topic", [])))
+    return HTMLResponse(_PAGE.format(title="Saved", content="<p>Your choice is saved.</p>"))
 
 
 @router.post("/u/{token}")
