@@ -46,8 +46,7 @@ def die_at(role: str, seam: str, passes: int) -> None:
     """Has this process die at the seam, at the pass of that number."""
     owner, name, behind = SEAMS[role][seam]
     original: Callable[..., Any] = getattr(owner, name)
-    # Marks are made for many at once, so there are fewer of them.
-    left = [min(passes, 3) if name == "done" else passes]
+    left = [passes]
 
     def come_to_it() -> None:
         left[0] -= 1
@@ -81,7 +80,9 @@ def main(role: str) -> None:
         for seam in SEAMS[role]:
             # Those come first at which nobody has died yet.
             known = f"{role}: {seam}" in deaths
-            die_at(role, seam, chance.randint(passes, 3 * passes) if known else chance.randint(1, passes))
+            # Marks are made for many at once, so there are fewer of them.
+            first = min(passes, 3) if seam == "in the mark" else passes
+            die_at(role, seam, chance.randint(passes, 3 * passes) if known else chance.randint(1, first))
     app([role])
 
 

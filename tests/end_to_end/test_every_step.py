@@ -69,15 +69,21 @@ async def test_addresses_that_are_missing_or_refused(product: Product):
     starter = await product.starter()
     async with product.worker():
         push = {"type": "push", "title": "T", "body": "B"}
-        await starter.campaign("c", steps=[{"id": "one", **push}, {"id": "two", **push, "on_failure": "exit"}, MAIL])
+        await starter.campaign("c", steps=[{"id": "one", **push}, {"id": "two", **push}])
+        await starter.campaign("d", steps=[{"id": "one", **push, "on_failure": "exit"}, MAIL])
         await starter.customer("ann")
         await starter.customer("bob", pushToken="unregistered-1")
         await starter.track("ann", "c")
         await starter.track("bob", "c")
         statistics = await starter.until_ended("c")
-    assert step(statistics, "one")["skipped"] == {"no_address": 1}
-    assert step(statistics, "one")["failed"] == 1
-    assert step(statistics, "two")["failed"] == 1
+        assert step(statistics, "one")["skipped"] == {"no_address": 1}
+        assert step(statistics, "one")["failed"] == 1
+        # A device that is gone gets nothing more.
+        assert step(statistics, "two")["skipped"] == {"no_address": 1, "suppressed": 1}
+        await starter.customer("bob", pushToken="unregistered-2")
+        await starter.track("ann", "d")
+        await starter.track("bob", "d")
+        statistics = await starter.until_ended("d")
     assert statistics["entries"] == {
         "entered": 2,
         "running": 0,

@@ -6,13 +6,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from campaigns.models.campaign import QuietHours
 from campaigns.models.steps import UntilAttribute, UntilTime
 from campaigns.models.values import time_zones
 from campaigns.models.wallclock import (
     WEEKDAYS,
     at_clock,
     next_time,
+    quiet_times_until,
     quiet_until,
     until_attribute,
     until_time,
@@ -221,3 +224,44 @@ def test_the_zone(attributes, campaign, name, warned):
 def test_quiet_hours_over_midnight(now, expected):
     until = quiet_until(utc(now), "22:00", "08:00", ZoneInfo("Europe/Athens"))
     assert until == (utc(expected) if expected else None)
+
+
+def quiet(at: str, times: dict, channel: str = "email") -> str | None:
+    zone = ZoneInfo("Europe/Athens")
+    hours = QuietHours.model_validate(times).of(channel)
+    until = quiet_times_until(datetime.fromisoformat(at).replace(tzinfo=zone).astimezone(UTC), hours, zone)
+    return None if until is None else until.astimezone(zone).isoformat()[:16]
+
+
+def test_allowed_weekdays_and_quiet_hours_of_a_channel():
+    """2026-03-27 is a Friday; in the night to Sunday the clocks of Athens go forward."""
+    night = {"from": "21:00", "to": "09:00"}
+    working = ["mon", "tue", "wed", "thu", "fri"]
+    assert quiet("2026-03-27T12:00", {**night, "weekdays": working}) is None
+    assert quiet("2026-03-27T22:00", {**night, "weekdays": working}) == "2026-03-30T09:00"
+    assert quiet("2026-03-28T12:00", {**night, "weekdays": working}) == "2026-03-30T09:00"
+    assert quiet("2026-03-28T12:00", {"weekdays": working}) == "2026-03-30T00:00"
+    assert quiet("2026-03-30T08:59", {"weekdays": ["sun"]}) == "2026-04-05T00:00"
+    by_channel = {
+        **night,
+        "channels": {"sms": {"from": "20:00", "to": "10:00", "weekdays": ["mon"]}, "push": {"weekdays": ["sat"]}},
+    }
+    assert quiet("2026-03-28T20:30", by_channel) is None
+    assert quiet("2026-03-28T20:30", by_channel, "sms") == "2026-03-30T10:00"
+    assert quiet("2026-03-28T23:30", by_channel, "push") is None
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {},
+        {"from": "21:00"},
+        {"to": "09:00"},
+        {"weekdays": []},
+        {"from": "09:00", "to": "09:00"},
+        {"channels": {"fax": {}}},
+    ],
+)
+def test_quiet_times_that_say_nothing(times: dict):
+    with pytest.raises(ValidationError):
+        QuietHours.model_validate(times)

@@ -11,7 +11,7 @@ from campaigns.models.decision import EndedBy
 from campaigns.models.queries.messages import MessageRow, Recipient
 from campaigns.models.steps import MessageBase
 from campaigns.models.values import Json, parse_duration, utc_now
-from campaigns.models.wallclock import quiet_until, zone_of
+from campaigns.models.wallclock import quiet_times_until, zone_of
 
 LEASE = timedelta(seconds=30)
 """After this an attempt that has not reported is dead: longer than the workflow's time-out for it."""
@@ -76,7 +76,7 @@ def quiet(
     if hours is None or step.category != "marketing":
         return None
     zone = zone_of(attributes, definition.timezone)
-    until = quiet_until(now, hours.from_, hours.to, zone.info)
+    until = quiet_times_until(now, hours.of(step.channel), zone.info)
     if until is None:
         return None
     if step.expires_after is not None:

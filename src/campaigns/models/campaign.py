@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from campaigns.models.conditions import Condition, StepIs
 from campaigns.models.conditions import walk as walk_condition
@@ -22,6 +22,7 @@ from campaigns.models.steps import (
     UntilAttribute,
     Wait,
     Webhook,
+    Weekday,
     blocks,
     conditions,
     walk,
@@ -30,6 +31,7 @@ from campaigns.models.steps import (
 from campaigns.models.values import (
     Duration,
     Instant,
+    Json,
     Key,
     Name,
     PositiveDuration,
@@ -91,17 +93,42 @@ class Goal(Strict):
     exit: bool = True
 
 
-class QuietHours(Strict):
-    """Hours of the customer's day in which no marketing message goes out; may run over midnight."""
+class QuietTimes(Strict):
+    """When no marketing message goes out, by the customer's clock: between two times of day, and on some weekdays."""
 
-    from_: TimeOfDay = Field(alias="from")
-    to: TimeOfDay
+    from_: TimeOfDay | None = Field(default=None, alias="from")
+    to: TimeOfDay | None = None
+    weekdays: Annotated[list[Weekday], Field(min_length=1, max_length=7)] | None = None
+    """The days on which messages may go; none are excluded where that is None."""
+
+    @model_serializer(mode="wrap")
+    def _as_given(self, serialize: SerializerFunctionWrapHandler) -> Json:
+        """What was left out stays out."""
+        return {name: value for name, value in serialize(self).items() if value not in (None, {})}
 
     @model_validator(mode="after")
-    def _some_hours(self) -> "QuietHours":
-        if self.from_ == self.to:
+    def _some_hours(self) -> "QuietTimes":
+        if (self.from_ is None) != (self.to is None):
+            raise ValueError("from: is required beside to" if self.from_ is None else "to: is required beside from")
+        if self.from_ is not None and self.from_ == self.to:
             raise ValueError("to: must differ from from, or nothing could ever be sent")
         return self
+
+
+class QuietHours(QuietTimes):
+    """Quiet times of all channels, and of those that have their own; they may run over midnight."""
+
+    channels: dict[Literal["email", "sms", "whatsapp", "push"], QuietTimes] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "QuietHours":
+        if self.from_ is None and self.weekdays is None and not self.channels:
+            raise ValueError("from: is required, or weekdays, or channels")
+        return self
+
+    def of(self, channel: str) -> QuietTimes:
+        """The quiet times of the channel."""
+        return {**self.channels}.get(channel, self)  # type: ignore[call-overload,no-any-return] # any text may be asked for
 
 
 @dataclass(frozen=True)

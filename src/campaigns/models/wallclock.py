@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from campaigns.models.campaign import QuietTimes
 from campaigns.models.conditions import value_at
 from campaigns.models.steps import UntilAttribute, UntilTime, Weekday
 from campaigns.models.values import MAX_DURATION, Json, parse_duration, time_zones
@@ -74,6 +75,24 @@ def quiet_until(now: datetime, begin: str, end: str, zone: ZoneInfo) -> datetime
         if at_clock(day, begin, zone) <= now < (over := at_clock(last_day, end, zone)):
             return over
     return None
+
+
+def quiet_times_until(now: datetime, times: QuietTimes, zone: ZoneInfo) -> datetime | None:
+    """When a message may go at last: behind the quiet hours, on an allowed day. None where it may go now."""
+    moment = now
+    # Each round reaches another day, or the end of a day's quiet hours: two weeks hold every combination.
+    for _ in range(30):
+        day = moment.astimezone(zone).date()
+        if times.weekdays is not None and WEEKDAYS[day.weekday()] not in times.weekdays:
+            moment = at_clock(day + DAY, "00:00", zone)
+        elif times.from_ is not None and times.to is not None:
+            over = quiet_until(moment, times.from_, times.to, zone)
+            if over is None:
+                break
+            moment = over
+        else:
+            break
+    return moment if moment > now else None
 
 
 def until_time(now: datetime, until: UntilTime, attributes: Json, campaign_zone: str | None) -> Until:

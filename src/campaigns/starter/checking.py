@@ -25,7 +25,9 @@ from campaigns.workflows.registry import Journeys
 
 Place = tuple[str | int, ...]
 
-READ_ONLY = {"status", "version", "created_at", "updated_at", "warnings", "advice", "existing_members_left"}
+READ_ONLY = {
+    "status", "paused_because", "version", "created_at", "updated_at", "warnings", "advice", "existing_members_left",
+}  # fmt: skip
 """What answers say besides the definition: an answer may be edited and sent back."""
 
 
