@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check format bench bench-starter bench-faults histories lock clean
+.PHONY: help install demo dev test check format bench bench-starter bench-faults bench-senders histories lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -46,6 +46,9 @@ bench-starter: install ## measures admission, intake and rules on PostgreSQL aga
 
 bench-faults: install ## drives 2,000 entries through while parts are killed and providers fail
 	@$(BIN)/python -m benchmarks.faults
+
+bench-senders: install ## measures mails and texts a second against the bare clients
+	@$(BIN)/python -m benchmarks.senders
 
 histories: install ## records those histories that the tests replay and that are not there yet
 	@$(BIN)/python -m tests.histories.record

@@ -50,6 +50,7 @@ async def test_a_fault_of_our_own_pauses_the_campaign_and_says_why(product: Prod
     [
         ("550 5.1.1 no such user", True),
         ("550 no such user", True),
+        ("550 blocked, see our list", False),
         ("550 5.7.1 not from you", False),
         ("552 5.2.2 full", False),
     ],

@@ -437,7 +437,10 @@ class DeliveryActivities:
                 connection, message_id, attempt, outcome.status, now, provider_id, outcome.detail
             )
             if not settled:
-                return SendResult("retry", detail="another attempt took over")
+                if await messages.status(connection, message_id) != "sent":
+                    return SendResult("retry", detail="another attempt took over")
+                # The provider's callback was faster than its answer.
+                outcome = SendResult("sent")
             if isinstance(result, Refused) and result.bad_address:
                 channel = ready.step.channel
                 hashed = self._signing.address_hash(channel, ready.outgoing.to)

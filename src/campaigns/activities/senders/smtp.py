@@ -21,6 +21,9 @@ MAX_IDLE_S = 30
 # The standard library would fold List-Unsubscribe into encoded words, which mailbox providers ignore.
 _POLICY = SMTP_POLICY.clone(max_line_length=998)
 _STATUS = re.compile(r"5\.(\d{1,3})\.\d{1,3}\b")
+_NOBODY = re.compile(
+    r"no such|unknown|n[o']t exist|invalid|unavailable|not found|no mailbox|disabled|inactive", re.IGNORECASE
+)
 _LOST = (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, aiosmtplib.SMTPConnectError, OSError)
 
 
@@ -170,9 +173,10 @@ def _refusal(code: int, message: str, *, of_recipient: bool = False) -> Result:
     reason = f"{code} {message}"[:500]
     if 400 <= code < 500:
         return NotSent(reason)
-    # RFC 3463, 3.2: X.1.Z is about the address; without such a status 550, 551 and 553 at RCPT are (RFC 5321, 4.3.2).
+    # RFC 3463, 3.2: X.1.Z is about the address. A bare 550, 551 or 553 at RCPT may be (RFC 5321, 4.3.2), or may say
+    # that our server is blocked, which is no reason to suppress anybody: its words decide.
     status = _STATUS.match(message)
-    about_address = status[1] == "1" if status else code in (550, 551, 553)
+    about_address = status[1] == "1" if status else code in (550, 551, 553) and bool(_NOBODY.search(message))
     return Refused(reason, bad_address=of_recipient and about_address)
 
 

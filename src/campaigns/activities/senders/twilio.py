@@ -17,7 +17,7 @@ TIMEOUT_S = 15
 CLOCKS = timedelta(minutes=1)
 """So far may Twilio's clock and ours lie apart."""
 # https://www.twilio.com/docs/api/errors
-OWN_FAULTS = frozenset({20003, 21212, 21408, 21603, 21606, 21659, 30034, 63007})
+OWN_FAULTS = frozenset({20003, 20404, 21212, 21408, 21603, 21606, 21659, 30034, 63007})
 """Credentials, the sender's number, permissions, registration: no message of ours is taken."""
 BAD_NUMBERS = frozenset({21211, 21610, 21614, 21635})
 """This number can't get text messages, or its owner wants none."""
@@ -83,9 +83,8 @@ class TwilioSender:
     async def find(self, to: str, text: str, since: datetime) -> list[str]:
         """Looks through Twilio's list of messages to the number. Raises OSError where it can't be had."""
         try:
-            listed = await self._client.messages.list_async(
-                to=self._prefix + to, from_=self._from, date_sent_after=since - CLOCKS, limit=100
-            )
+            # Not by its date of sending: a message that is still queued has none.
+            listed = await self._client.messages.list_async(to=self._prefix + to, from_=self._from, limit=100)
         except (TwilioRestException, TimeoutError, aiohttp.ClientError) as error:
             raise OSError(f"Twilio's list can't be had: {error!r}") from error
         return [

@@ -257,6 +257,11 @@ async def mark(connection: Connection, message_id: str, what: str, now: datetime
     return bool((await connection.execute(statement.values({column: now}))).rowcount)
 
 
+async def status(connection: Connection, message_id: str) -> str | None:
+    """The status of the message."""
+    return (await connection.execute(select(Message.status).where(Message.id == message_id))).scalar_one_or_none()
+
+
 async def was_sent(connection: Connection, message_id: str, provider_id: str, now: datetime) -> None:
     """The provider says that it has the message: what nobody knew is settled."""
     statement = update(Message).where(Message.id == message_id, Message.status.in_(("unknown", "sending", "retry")))
