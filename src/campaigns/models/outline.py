@@ -26,6 +26,8 @@ class OutlineStep:
     reason: str | None = None
     weights: dict[str, int] = field(default_factory=dict)
     """Of a split's ways."""
+    transactional: bool = False
+    """Of a message: it goes before marketing where there is a queue."""
 
 
 def outline(campaign: Campaign) -> list[OutlineStep]:
@@ -49,5 +51,6 @@ def outline_step(step: Step) -> OutlineStep:
         since=step.since if isinstance(step, Wait) else "entry",
         exit_on_failure=isinstance(step, MessageBase) and step.on_failure == "exit",
         reason=step.reason if isinstance(step, Exit) else None,
+        transactional=isinstance(step, MessageBase) and step.category == "transactional",
         weights={variant.name: variant.weight for variant in step.variants} if isinstance(step, Split) else {},
     )

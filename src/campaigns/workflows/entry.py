@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, FailureError
 
 from campaigns.activities.contract import (
@@ -40,6 +40,8 @@ SEND_TIMEOUT = timedelta(seconds=28)
 UNTIL_IT_WORKS = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 SEND_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=15))
 SEND_FOR = timedelta(days=1)
+TRANSACTIONAL, MARKETING = 1, 3
+"""Priorities of messages on the task queue; 3 is Temporal's own for all else."""
 KEPT_EVENTS = 5_000
 """So many events wait for a wait to use them; no journey has that many waits, and a payload has its limit."""
 SEEN_EVENTS = 2_000
@@ -250,7 +252,7 @@ class EntryWorkflow:
         while True:
             self._held, self._rescheduled = True, False
             self.runtime.details(f"sending **{step.id}**")
-            result = await self._send(task)
+            result = await self._send(task, step)
             if result.status != "hold":
                 break
             await self._hold(step.id, entered_at, result)
@@ -274,8 +276,12 @@ class EntryWorkflow:
         if self._held and self.runtime.is_long():
             self._continue_as_new(Rest(step, entered_at))
 
-    async def _send(self, task: StepTask) -> SendResult:
-        """One local try, then the normal activity, which retries for a day."""
+    async def _send(self, task: StepTask, outline: OutlineStep) -> SendResult:
+        """One local try, then the normal activity, which retries for a day.
+
+        Where the worker's queue is long, transactional messages go first, and campaigns take turns where the server
+        is set to be fair (https://docs.temporal.io/develop/task-queue-priority-fairness).
+        """
         step = task.step
         self._busy = True
         try:
@@ -290,7 +296,17 @@ class EntryWorkflow:
         self.runtime.details(f"sending **{step}**, trying again: {result.detail or 'no answer'}")
         try:
             result = await self.runtime.remote(
-                step, DeliveryActivities.send_message, task, SEND_TIMEOUT, SEND_RETRIES, SEND_FOR, finishes=True
+                step,
+                DeliveryActivities.send_message,
+                task,
+                SEND_TIMEOUT,
+                SEND_RETRIES,
+                SEND_FOR,
+                finishes=True,
+                priority=Priority(
+                    priority_key=TRANSACTIONAL if outline.transactional else MARKETING,
+                    fairness_key=self._entry.campaign,
+                ),
             )
         except ActivityError:
             if self._exit is not None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 from temporalio.workflow import ActivityCancellationType
 
 from campaigns.workflows.contract import EntryInput
@@ -60,6 +60,7 @@ class Runtime(Protocol):
         within: timedelta | None = None,
         *,
         finishes: bool = False,
+        priority: Priority = Priority.default,
     ) -> Any:
         """An activity on the queue, retried; one that `finishes` is waited for where it is cancelled."""
         ...
@@ -116,6 +117,7 @@ class TemporalRuntime:
         within: timedelta | None = None,
         *,
         finishes: bool = False,
+        priority: Priority = Priority.default,
     ) -> Any:
         """A normal activity."""
         cancellation = ActivityCancellationType.TRY_CANCEL
@@ -128,6 +130,7 @@ class TemporalRuntime:
             schedule_to_close_timeout=within,
             retry_policy=retries,
             cancellation_type=cancellation,
+            priority=priority,
             summary=summary(step),
         )
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
 
 from campaigns.models.values import time_moved_to
 from campaigns.workflows.contract import EntryInput
@@ -88,6 +88,7 @@ class SimulatedRuntime:
         within: timedelta | None = None,
         *,
         finishes: bool = False,
+        priority: Priority = Priority.default,
     ) -> Any:
         """As the local one: nothing fails here."""
         return await self.local(step, method, argument, timeout)

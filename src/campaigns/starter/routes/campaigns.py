@@ -19,6 +19,7 @@ from campaigns.models.queries.dispatch import SWEEP_AFTER, DispatchRow
 from campaigns.models.values import Json, iso, utc_now
 from campaigns.starter.checking import advise, checked_definition
 from campaigns.starter.http import Body, Limit, Problem, decode_cursor, encode_cursor, not_found, takes
+from campaigns.starter.readiness import readiness
 from campaigns.starter.services import Parts, Services
 from campaigns.starter.statistics import STATUSES, campaign_statistics, entry_json
 
@@ -112,6 +113,16 @@ async def move_campaign(key: CampaignKey, move: str, parts: Parts, response: Res
             await entries.stop_running(connection, key, now)
     parts.dispatcher.dispatch(owed)
     return await _answer(parts, key, response)
+
+
+@router.get("/{key}/readiness")
+async def get_readiness(key: CampaignKey, parts: Parts) -> Json:
+    """What a mailbox provider would object to: `checks` of `ok`, `objection` or `unknown`, objections first."""
+    async with parts.database.read() as connection:
+        row = await _row(connection, key)
+        definition = await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
+        templates = await campaigns.templates(connection, [name for _, _, name in mentioned_templates(definition)])
+    return {"campaign": key, "checks": await readiness(parts.settings, definition, templates)}
 
 
 @router.get("/{key}/statistics")
