@@ -1,8 +1,8 @@
 """`campaigns starter` or `worker` that dies at its seams: `python -m benchmarks.dying starter`.
 
 It kills itself with SIGKILL at one of its seams, at a pass that is drawn by chance; whoever supervises it starts it
-again. `DYING_PASSES` is the most passes (60), or thrice that where one has died before; `DYING_LOG` a file that gets a
-line a death; `DYING_DEATHS` how many lines of the file are enough: then it lives on.
+again. `DYING_PASSES` is the most passes (60), five times that and more where one has died before; `DYING_LOG` a file that
+gets a line a death; `DYING_DEATHS` how many lines of the file are enough: then it lives on.
 """
 
 import os
@@ -82,7 +82,7 @@ def main(role: str) -> None:
             known = f"{role}: {seam}" in deaths
             # Marks are made for many at once, so there are fewer of them.
             first = min(passes, 3) if seam == "in the mark" else passes
-            die_at(role, seam, chance.randint(passes, 3 * passes) if known else chance.randint(1, first))
+            die_at(role, seam, chance.randint(5 * passes, 15 * passes) if known else chance.randint(1, first))
     app([role])
 
 

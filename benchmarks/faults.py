@@ -66,7 +66,7 @@ def compare(rows: list[tuple[str, str, str]], taken: dict[str, Counter[str]]) ->
     return found
 
 
-async def run(directory: Path, entries: int, kills: int, *, passes: int = 250, timeout_s: float = 900) -> Report:
+async def run(directory: Path, entries: int, kills: int, *, passes: int = 60, timeout_s: float = 900) -> Report:
     """Drives the entries through, while parts are killed."""
     postgres = await asyncio.to_thread(Postgres, directory / "postgres")
     providers = FailingProviders()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from campaigns.models.signing import Signing
 
 # Only the attribute is replaced: parsing and writing anew would change what authors have made for old mail clients.
-_HREF = re.compile(r"""(<a\b[^>]*?\shref\s*=\s*)(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+_HREF = re.compile(r"""(<a\b[^<>]*?\shref\s*=\s*)(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 
 

@@ -228,7 +228,7 @@ class Story:
         if entry is None or entry.ended_at is None:
             return None
         took: timedelta = entry.ended_at - self.began_at
-        return took - took % MINUTE
+        return _to_the_minute(took)
 
     @property
     def messages(self) -> list[Sent]:
@@ -306,7 +306,7 @@ class Story:
         return Sent(
             step=outgoing.step,
             at=at,
-            after=after - after % MINUTE,
+            after=_to_the_minute(after),
             channel=channel,
             to=outgoing.to,
             subject=outgoing.subject or outgoing.title,
@@ -356,3 +356,8 @@ async def telling(
             yield story
             if story.entry_id:
                 await story.replay(journeys)
+
+
+def _to_the_minute(duration: timedelta) -> timedelta:
+    """The nearest whole minute: a story works for moments, on the one side of a full minute or on the other."""
+    return round(duration / MINUTE) * MINUTE
