@@ -1,7 +1,7 @@
 """`campaigns starter` or `worker` that dies at its seams: `python -m benchmarks.dying starter`.
 
 It kills itself with SIGKILL at one of its seams, at a pass that is drawn by chance; whoever supervises it starts it
-again. `DYING_PASSES` is the most passes (60), five times that and more where one has died before; `DYING_LOG` a file that
+again. `DYING_PASSES` is the most passes (60), or many more where one has died before; `DYING_LOG` a file that
 gets a line a death; `DYING_DEATHS` how many lines of the file are enough: then it lives on.
 """
 
