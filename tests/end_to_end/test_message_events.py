@@ -336,3 +336,64 @@ async def test_the_preference_page(product: Product):
         async with httpx2.AsyncClient() as reader:
             forged = url.replace("http://campaigns.test", starter.url)[:-1] + "/topics"
             assert (await reader.post(forged, data={"topic": "news"})).status_code == 404
+
+
+BOUNCE = """From: MAILER-DAEMON@mx.example\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r
+Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r
+--b\r\nContent-Type: text/plain\r\n\r\nIt could not be delivered.\r
+--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example\r\n\r
+Final-Recipient: rfc822; ann@example.com\r\nAction: {action}\r\nStatus: {status}\r
+Diagnostic-Code: smtp; 550 no such user\r\n\r
+--b\r\nContent-Type: {enclosed}\r\n\r\nFrom: shop@example.com\r\nMessage-ID: {id}\r\nSubject: Hi\r\n\r\nHello\r\n--b--\r\n"""
+COMPLAINT = """From: fbl@mx.example\r\nMIME-Version: 1.0\r
+Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r
+--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nUser-Agent: x/1\r\nVersion: 1\r\n\r
+--b\r\nContent-Type: message/rfc822\r\n\r\nMessage-ID: {id}\r\n\r\nHello\r\n--b--\r\n"""
+
+
+@pytest.mark.parametrize(
+    ("report", "counted", "suppressed"),
+    [
+        (
+            BOUNCE.replace("{action}", "failed").replace("{status}", "5.1.1").replace("{enclosed}", "message/rfc822"),
+            "bounced",
+            True,
+        ),
+        (
+            BOUNCE.replace("{action}", "failed")
+            .replace("{status}", "5.2.2 (full)")
+            .replace("{enclosed}", "text/rfc822-headers"),
+            "bounced",
+            False,
+        ),
+        (
+            BOUNCE.replace("{action}", "delivered")
+            .replace("{status}", "2.0.0")
+            .replace("{enclosed}", "message/rfc822"),
+            "delivered",
+            False,
+        ),
+        (COMPLAINT, "complained", True),
+    ],
+    ids=["no such user", "mailbox full", "delivered", "complaint"],
+)
+async def test_reports_that_come_by_mail(product: Product, report: str, counted: str, suppressed: bool):
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", frequency=EVERY_TIME, steps=[MAIL])
+
+    async def post(raw: str) -> int:
+        headers = {"Content-Type": "message/rfc822"}
+        return (await starter.api.post("/v1/messages/reports", content=raw.encode(), headers=headers)).status_code
+
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        assert await post("Subject: Hello\r\n\r\nI am away.\r\n") == 400
+        assert await post(report.replace("{id}", "<nobody@example.com>")) == 404
+        for _ in range(2):
+            assert await post(report.replace("{id}", str(product.providers.mails[0]["Message-ID"]))) == 200
+        assert await messages(starter, "c", "mail") == {"sent": 1, counted: 1}
+        await starter.track("ann", "c")
+        statistics = await starter.until_ended("c")
+        assert statistics["steps"][0]["skipped"] == ({"suppressed": 1} if suppressed else {})

@@ -8,8 +8,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from twilio.request_validator import RequestValidator
 
-from campaigns.models.values import Strict
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.values import Json, Strict
 from campaigns.starter.http import Body, Problem, parse, read_body
+from campaigns.starter.mail_reports import read_reports
+from campaigns.starter.message_events import Happening
 from campaigns.starter.services import Parts, Services
 
 router = APIRouter(prefix="/callbacks", include_in_schema=False)
@@ -17,6 +20,7 @@ management = APIRouter(prefix="/v1/messages", tags=["messages"])
 log = structlog.get_logger()
 
 MAX_BYTES = 64 * 1024
+MAX_REPORT = 1024 * 1024
 # https://help.twilio.com/articles/223134027: words that end a subscription, and those that begin it again.
 STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL", "REVOKE", "OPTOUT"})
 START = frozenset({"START", "UNSTOP", "YES"})
@@ -81,16 +85,34 @@ class MessageReport(Strict):
     reason: Annotated[str, Field(max_length=500)] = ""
 
 
+@management.post("/reports", openapi_extra={"requestBody": {"content": {"message/rfc822": {}}}})
+async def report_by_mail(request: Request, parts: Parts) -> Json:
+    """A bounce (RFC 3464) or complaint (RFC 5965) as it came by mail: the raw mail is the body."""
+    found = read_reports(await read_body(request, MAX_REPORT))
+    if not found:
+        raise Invalid([FieldError("body", "is no report of what became of a mail, or nothing final")])
+    recorded = [one for one in found if await _record(parts, one.message_id, one.type, one.reason, hard=one.hard)]
+    if not recorded:
+        raise Problem(404, "Not found", f"there is no message {found[0].message_id!r}")
+    return {"recorded": [{"message_id": one.message_id, "type": one.type} for one in recorded]}
+
+
 @management.post("/{message_id}/reports", status_code=204)
 async def report(message_id: str, body: Body, parts: Parts) -> Response:
     """What came of a message, by its id or its Message-ID. Hard bounces and complaints suppress the address."""
     told = parse(MessageReport, body)
     known_as = message_id.strip("<>").partition("@")[0]
-    properties = {"reason": told.reason} if told.reason else {}
-    if told.type == "bounced":
-        properties["hard"] = told.hard  # type: ignore[assignment] # properties hold any JSON
-    if not await parts.message_events.happened(known_as, told.type, properties):
+    if not await _record(parts, known_as, told.type, told.reason, hard=told.hard):
         raise Problem(404, "Not found", f"there is no message {message_id!r}")
-    if told.type == "complained" or (told.type == "bounced" and told.hard):
-        await parts.message_events.suppress(known_as, told.type)
     return Response(status_code=204)
+
+
+async def _record(parts: Services, message_id: str, what: Happening, reason: str, *, hard: bool) -> bool:
+    properties: Json = {"reason": reason} if reason else {}
+    if what == "bounced":
+        properties["hard"] = hard
+    if not await parts.message_events.happened(message_id, what, properties):
+        return False
+    if what == "complained" or (what == "bounced" and hard):
+        await parts.message_events.suppress(message_id, what)
+    return True
