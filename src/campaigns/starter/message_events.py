@@ -79,6 +79,10 @@ class MessageEvents:
 
     async def sent(self, message_id: str, provider_id: str) -> None:
         """The provider has the message, as it says itself: that settles an unknown outcome."""
+        async with self._database.read() as connection:
+            # Most are known to be sent: reading delays no writer.
+            if await messages.status(connection, message_id) in (None, "sent", "failed"):
+                return
         async with self._database.write() as connection:
             await messages.was_sent(connection, message_id, provider_id, utc_now())
 
