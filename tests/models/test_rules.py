@@ -106,7 +106,7 @@ async def test_sql_and_python_agree(database_url: str):
             await customers.write_attributes(connection, customer_id, attributes, NOW)
             if random.Random(customer_id).random() < 0.5:
                 await segments.add_member(connection, "vip", customer_id, NOW)
-        await events.add_history(connection, happenings(ids))
+        await events.add_many(connection, happenings(ids))
     seen = {"sql": 0, "python": 0, "some": 0}
 
     async def check(raw: dict) -> None:

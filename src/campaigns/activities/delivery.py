@@ -209,10 +209,8 @@ class DeliveryActivities:
         to = await self._may_go(connection, task, definition, step, recipient)
         if isinstance(to, SendResult):
             return to
-        template = await campaigns.template(connection, step.template) if step.template else None
         message_id = recipient.message.id if recipient.message else uuid4().hex
-        answers = await messages.responses(connection, task.entry.entry_id, definition.saved_answers)
-        outgoing = self._compose(task, recipient, step, template, message_id, to, answers)
+        outgoing = await self._composed(connection, task, definition, step, recipient, message_id, to)
         if isinstance(outgoing, Unsendable):
             return SendResult(outgoing.outcome, outgoing.reason, outgoing.detail)
         return self._ready(outgoing, step, recipient)
@@ -232,9 +230,7 @@ class DeliveryActivities:
         to = address_of(step.channel, recipient.attributes or {})
         if earlier is None or not cut_off or not isinstance(to, str) or recipient.trigger is None:
             return settled
-        template = await campaigns.template(connection, step.template) if step.template else None
-        answers = await messages.responses(connection, task.entry.entry_id, definition.saved_answers)
-        outgoing = self._compose(task, recipient, step, template, earlier.id, to, answers)
+        outgoing = await self._composed(connection, task, definition, step, recipient, earlier.id, to)
         if isinstance(outgoing, Unsendable):
             return settled
         return _CutOff(outgoing, step, earlier.attempt_ends_at - LEASE, settled)
@@ -290,6 +286,21 @@ class DeliveryActivities:
         if step.category == "marketing" and against.opted_out & {"", step.topic}:
             return Unsendable("skipped", "unsubscribed")
         return to
+
+    async def _composed(
+        self,
+        connection: Connection,
+        task: StepTask,
+        definition: Campaign,
+        step: MessageBase,
+        recipient: Recipient,
+        message_id: str,
+        to: str,
+    ) -> Outgoing | Unsendable:
+        """The message with its template and what webhooks have answered before."""
+        template = await campaigns.template(connection, step.template) if step.template else None
+        answers = await messages.responses(connection, task.entry.entry_id, definition.saved_answers)
+        return self._compose(task, recipient, step, template, message_id, to, answers)
 
     def _compose(
         self,

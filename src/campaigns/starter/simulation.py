@@ -334,7 +334,7 @@ class _World:
             ).row(one.at)
             for one in past
         ]  # fmt: skip
-        await events.add_history(connection, [{**row, "answer": None} for row in rows])
+        await events.add_many(connection, [{**row, "answer": None} for row in rows])
 
     async def _seed_entry(self, connection: Connection) -> None:
         definition = self._scenario.definition

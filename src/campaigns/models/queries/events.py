@@ -106,17 +106,6 @@ async def add_many(connection: Connection, rows: list[dict[str, Any]]) -> dict[s
     return answers
 
 
-async def add_history(connection: Connection, rows: list[dict[str, Any]]) -> int:
-    """Adds imported events; how many of them are new."""
-    before = 0
-    for start in range(0, len(rows), 200):
-        result = await connection.execute(
-            insert(connection, Event).values(rows[start : start + 200]).on_conflict_do_nothing()
-        )
-        before += result.rowcount
-    return before
-
-
 async def answer(connection: Connection, message_id: str) -> Json | None:
     """The answer that the message got when it came first."""
     return (await connection.execute(select(Event.answer).where(Event.message_id == message_id))).scalar_one_or_none()

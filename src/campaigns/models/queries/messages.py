@@ -321,8 +321,12 @@ class Cap:
 
 async def caps(connection: Connection) -> list[Cap]:
     """The caps, in their order."""
-    statement = select(MessageCap.channel, MessageCap.count, MessageCap.within).order_by(MessageCap.position)
-    return [Cap(*row) for row in await connection.execute(statement)]
+    return [Cap(*row) for row in await connection.execute(_caps())]
+
+
+@cache
+def _caps() -> Any:
+    return select(MessageCap.channel, MessageCap.count, MessageCap.within).order_by(MessageCap.position)
 
 
 async def put_caps(connection: Connection, wanted: Sequence[Cap]) -> None:

@@ -31,6 +31,14 @@ _MACHINE = re.compile(
 )
 
 
+_NOT_VALID = "<p>This link is not valid.</p>"
+
+
+def _page(title: str, content: str, status: int = 200) -> HTMLResponse:
+    """A page of ours; what it shows may be another thing the next time."""
+    return HTMLResponse(_PAGE.format(title=title, content=content), status, headers=_NO_STORE)
+
+
 def _is_machine(request: Request) -> bool:
     return request.method == "HEAD" or bool(_MACHINE.search(request.headers.get("user-agent", "")))
 
@@ -52,7 +60,7 @@ async def clicked(token: str, request: Request, parts: Parts) -> Response:
     async with parts.database.read() as connection:
         url = await messages.link(connection, link_id) if link_id else None
     if url is None:
-        return HTMLResponse(_PAGE.format(title="Link", content="<p>This link is not valid.</p>"), 404)
+        return _page("Link", _NOT_VALID, 404)
     if not _is_machine(request):
         await parts.message_events.happened(message_id, "clicked", {"link": url}, once_per=link_id)
     return RedirectResponse(url, 302, headers=_NO_STORE)
@@ -61,13 +69,13 @@ async def clicked(token: str, request: Request, parts: Parts) -> Response:
 @router.get("/u/{token}")
 async def unsubscribe_page(token: str, parts: Parts) -> HTMLResponse:
     """Asks; a GET changes nothing, for scanners follow links."""
-    if parts.signing.value_of("unsubscribe", token) is None:
-        return HTMLResponse(_PAGE.format(title="Unsubscribe", content="<p>This link is not valid.</p>"), 404)
+    message_id = parts.signing.value_of("unsubscribe", token)
+    if message_id is None:
+        return _page("Unsubscribe", _NOT_VALID, 404)
     form = '<p>Do you want no more of these messages?</p><form method="post"><button>Unsubscribe</button></form>'
-    message_id = parts.signing.value_of("unsubscribe", token) or ""
     if choices := await parts.message_events.choices(message_id):
         form += _TOPICS.format(token=quote(token), topics="".join(map(_checkbox, choices)))
-    return HTMLResponse(_PAGE.format(title="Unsubscribe", content=form), headers=_NO_STORE)
+    return _page("Unsubscribe", form)
 
 
 _TOPICS = """<h2 style="font-size: 1.1rem; margin-top: 3rem">Or choose what you get</h2>
@@ -87,10 +95,10 @@ async def choose_topics(token: str, request: Request, parts: Parts) -> HTMLRespo
     """The topics that the customer wants of this channel; of all others they are unsubscribed."""
     message_id = parts.signing.value_of("unsubscribe", token)
     if message_id is None:
-        return HTMLResponse(_PAGE.format(title="Unsubscribe", content="<p>This link is not valid.</p>"), 404)
+        return _page("Unsubscribe", _NOT_VALID, 404)
     form = parse_qs((await read_body(request, MAX_FORM)).decode(errors="replace"))
     await parts.message_events.choose(message_id, set(form.get("topic", [])))
-    return HTMLResponse(_PAGE.format(title="Saved", content="<p>Your choice is saved.</p>"))
+    return _page("Saved", "<p>Your choice is saved.</p>")
 
 
 @router.post("/u/{token}")
@@ -98,7 +106,7 @@ async def unsubscribe(token: str, parts: Parts) -> HTMLResponse:
     """Unsubscribes from all marketing of the message's channel (RFC 8058); again is harmless."""
     message_id = parts.signing.value_of("unsubscribe", token)
     if message_id is None:
-        return HTMLResponse(_PAGE.format(title="Unsubscribe", content="<p>This link is not valid.</p>"), 404)
+        return _page("Unsubscribe", _NOT_VALID, 404)
     await parts.message_events.unsubscribe(message_id, "link")
     said = "<p>You are unsubscribed. You will get no more of these messages.</p>"
-    return HTMLResponse(_PAGE.format(title="Unsubscribe", content=said))
+    return _page("Unsubscribe", said)
