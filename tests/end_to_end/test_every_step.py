@@ -307,7 +307,9 @@ async def test_a_journey_in_code(product: Product, rounds: int):
         await starter.customer("ann", plan="pro", pushToken="t", hook=hook(product), soon=soon(1.5))
         (refused,) = (await starter.track("ann", "Quick Started", {"rounds": "many"}))["decisions"]
         assert refused["outcome"] == "not_matching"
-        (entered,) = (await starter.track("ann", "Quick Started", {"rounds": rounds, "note": "say hello, please"}))["decisions"]
+        (entered,) = (await starter.track("ann", "Quick Started", {"rounds": rounds, "note": "say hello, please"}))[
+            "decisions"
+        ]
         for _ in range(rounds):
             await starter.track("ann", "Go")
         statistics = await starter.until_ended("quick")
@@ -324,7 +326,9 @@ async def test_a_journey_in_code(product: Product, rounds: int):
         assert one["entered"] == one["completed"] + sum(one["skipped"].values()) + one["exited"], one
     assert [one for one, _ in timeline if one][-1] == "done"
     assert (await starter.call("GET", "/v1/customers/ann"))["marked"] is True
-    assert b"say hello, please" not in history.events[0].workflow_execution_started_event_attributes.input.payloads[0].data
+    assert (
+        b"say hello, please" not in history.events[0].workflow_execution_started_event_attributes.input.payloads[0].data
+    )
     assert "ann@example" not in history.to_json()
 
 
