@@ -1,32 +1,89 @@
-"""Liquid within limits."""
+"""Liquid, MJML and styles, in processes that are killed where they take too long."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from campaigns.activities.rendering import RenderingError, check_text, render
+from campaigns.activities.rendering import Part, Rendered, RenderingError, check, render
 
 
-def test_what_is_missing_is_empty():
-    assert render("a{{ customer.b.c }}d", {"customer": {}}) == "ad"
-    assert render("{{ customer.name | default: 'friend' }}", {"customer": {}}) == "friend"
+async def rendered(source: str, variables: dict[str, Any] | None = None, *, html: bool = False) -> str:
+    found = await render({"part": Part(source, html)}, variables or {})
+    return found.parts["part"]
 
 
-def test_values_are_escaped_in_html_only():
-    assert render("{{ a }}", {"a": "<b>"}, html=True) == "&lt;b&gt;"
-    assert render("{{ a }}", {"a": "<b>"}) == "<b>"
+async def missing(source: str, **variables: Any) -> list[str]:
+    return (await render({"part": Part(source)}, variables)).missing
 
 
-def test_no_python_attribute_is_reached():
-    assert render("{{ a.__class__ }}{{ a.format }}", {"a": "x"}) == ""
+async def test_what_is_missing_is_empty_and_named():
+    found = await render({"part": Part("a{{ customer.b.c }}d{{ x }}")}, {"customer": {}})
+    assert found == Rendered({"part": "ad"}, ["customer.b", "x"])
 
 
-@pytest.mark.parametrize("text", ["{{", "{% if %}", "{% nothing %}", "{% for a in b %}", "{{ a | nothing }}"])
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ customer.name | default: 'friend' }}", "friend"),
+        ("{{ customer.name | strip | capitalize | default: 'friend' }}", "friend"),
+        ("{% if customer.name %}{{ customer.name }}{% else %}friend{% endif %}", "friend"),
+        ("{% unless customer.age > 3 %}friend{% endunless %}", "friend"),
+        ("{% for one in customer.orders %}{{ one.id }}{% else %}friend{% endfor %}", "friend"),
+        ("{% assign name = customer.name | default: 'friend' %}{{ name }}", "friend"),
+        ("{% if customer.name == nil %}friend{% endif %}", "friend"),
+        ("{{ customer.nothing | default: 'friend' }}", "friend"),
+        ("{{ customer.void }}{{ customer.zero }}{{ customer.no }}", "0false"),
+    ],
+)
+async def test_what_a_text_asks_for_is_not_missing(source: str, expected: str):
+    found = await render({"part": Part(source)}, {"customer": {"nothing": None, "void": "", "zero": 0, "no": False}})
+    assert found == Rendered({"part": expected}, [])
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{{ customer.name | upcase }}", "customer.name"),
+        ("{{ 'Hi ' | append: customer.name }}", "customer.name"),
+        ("{{ customer.nothing }}", "customer.nothing"),
+        ("{{ customer.points | plus: 10 }}", "customer.points"),
+        ("{{ customer.renews_on | date: '%Y' }}", "customer.renews_on"),
+        ("{% for one in customer.orders %}{{ one.id }}{% endfor %}", "one.id"),
+        ("{{ custmer.name }}", "custmer"),
+    ],
+)
+async def test_what_is_written_without_a_value_is_missing(source: str, expected: str):
+    assert await missing(source, customer={"nothing": None, "orders": [{}]}) == [expected]
+
+
+async def test_values_are_escaped_in_html_only():
+    assert await rendered("{{ a }}", {"a": "<b>"}, html=True) == "&lt;b&gt;"
+    assert await rendered("{{ a }}", {"a": "<b>"}) == "<b>"
+
+
+async def test_no_python_attribute_is_reached():
+    assert await rendered("{{ a.__class__ }}{{ a.format }}", {"a": "x"}) == ""
+
+
+@pytest.mark.parametrize("text", ["{{", "{% if %}", "{% nothing %}", "{% for a in b %}"])
 def test_no_liquid(text: str):
-    if "|" in text:
-        with pytest.raises(RenderingError):
-            render(text, {})
-    else:
-        with pytest.raises(RenderingError):
-            check_text(text)
+    found = check({"good": Part("{{ customer.name }}{{ steps.stock.left }}"), "bad": Part(text)})
+    assert found.errors["bad"].startswith("is not Liquid: ")
+    assert list(found.errors) == ["bad"]
+    assert found.variables == {"good": {("customer", "name"), ("steps", "stock")}}
+
+
+async def test_an_unknown_filter():
+    with pytest.raises(RenderingError, match=r"part: .*nothing"):
+        await rendered("{{ a | nothing }}", {"a": 1})
 
 
 @pytest.mark.parametrize(
@@ -40,15 +97,126 @@ def test_no_liquid(text: str):
         "{{ (1..9000000000) | reverse }}",
         "{% assign a = (1..9000000000) %}{{ a | sort | first }}",
         "{{ 'a' | split: '' | concat: (1..9000000000) }}",
+        "{% if " * 5_000 + "{% endif %}" * 5_000,
     ],
 )
-def test_no_text_renders_for_ever(text: str):
+async def test_limits_refuse_what_would_render_for_ever(text: str):
     with pytest.raises(RenderingError):
-        render(text, {})
+        await rendered(text)
 
 
-def test_filters_still_work():
-    assert (
-        render("{{ (1..3) | join: '-' }} {{ 'now' | date: '%Y' | size }} {{ a | escape }}", {"a": "<"})
-        == "1-2-3 4 &lt;"
+SLOW_LIQUID = (
+    "{% assign a = 'xxxxxxxxxx' %}{% for i in (1..15) %}{% assign a = a | append: a %}{% endfor %}"
+    "{% for i in (1..9000) %}{% assign b = a | replace: 'x', 'y' | split: 'y' | size %}{% endfor %}"
+)
+SLOW_STYLES = (
+    "<style>"
+    + "".join(f".a{i} *:not(.b) div:nth-child(2n+1) div {{ color: red }}" for i in range(3_000))
+    + "</style>"
+    + "<div class=a1>" * 200
+    + "x"
+    + "</div>" * 200
+)
+DEEP_HTML = "<div>" * 60_000
+DEEP_MJML = "<mjml><mj-body>" + "<mj-section>" * 3_000 + "</mj-section>" * 3_000 + "</mj-body></mjml>"
+WIDE_MJML = (
+    "<mjml><mj-body>"
+    + "<mj-section><mj-column><mj-text>x</mj-text></mj-column></mj-section>" * 3_000
+    + "</mj-body></mjml>"
+)
+MUCH = "{% assign a = 'x' %}{% for i in (1..19) %}{% assign a = a | append: a %}{% endfor %}{{ a | replace: 'x', a }}"
+
+
+@pytest.mark.parametrize(
+    "source", [SLOW_LIQUID, SLOW_STYLES, DEEP_HTML, DEEP_MJML, WIDE_MJML, MUCH],
+    ids=["liquid", "styles", "html", "deep mjml", "wide mjml", "memory"],
+)  # fmt: skip
+async def test_hostile_texts_end_soon_and_harm_nobody(source: str):
+    begun = time.monotonic()
+    with suppress(RenderingError):
+        found = await render({"html": Part(source, html=True)}, {}, makes_text=True)
+        assert len(found.parts["html"]) < 50_000_000
+    assert time.monotonic() - begun < 20
+    assert await rendered("Hi {{ name }}", {"name": "Ann"}) == "Hi Ann"
+    assert resident_mb() < 1_000
+
+
+async def test_what_takes_too_long_is_killed_and_holds_up_nobody():
+    hostile = [asyncio.ensure_future(rendered(SLOW_LIQUID)) for _ in range(8)]
+    with pytest.raises(RenderingError, match="takes too long"):
+        await hostile[0]
+    begun = time.monotonic()
+    for number in range(50):
+        assert await rendered("{{ n }}", {"n": number}) == str(number)
+    passed = time.monotonic() - begun
+    assert not all(one.done() for one in hostile)
+    assert passed < 6
+    for one in hostile:
+        one.cancel()
+    await asyncio.gather(*hostile, return_exceptions=True)
+
+
+async def test_a_process_that_dies_is_replaced():
+    await rendered("x")
+    for process in own_processes():
+        os.kill(process, signal.SIGKILL)
+    found = [await asyncio.gather(rendered(f"a{number}"), return_exceptions=True) for number in range(6)]
+    assert sum(isinstance(one, RenderingError) for (one,) in found) <= 3
+    assert found[-1] == ["a5"]
+
+
+async def test_the_process_knows_nothing_and_ends_with_its_parent(tmp_path: Path):
+    code = (
+        "import asyncio, os, sys, time\n"
+        "from campaigns.activities.rendering import Part, render\n"
+        "asyncio.run(render({'x': Part('x')}, {}))\n"
+        "print(os.getpid(), flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "CAMPAIGNS_SECRET_KEY": "s3cret"}, stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    parent.stdout.readline()
+    (process,) = own_processes(parent.pid)
+    assert b"CAMPAIGNS" not in Path(f"/proc/{process}/environ").read_bytes()
+    opened = [os.readlink(one) for one in Path(f"/proc/{process}/fd").iterdir()]
+    assert all(one.startswith(("/dev/null", "socket:", "pipe:")) for one in opened), opened
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    async with asyncio.timeout(10):
+        while Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]:
+            await asyncio.sleep(0.05)
+
+
+async def test_what_is_no_json_is_said():
+    with pytest.raises(RenderingError):
+        await rendered("{{ a }}", {"a": "\ud800"})
+
+
+async def test_filters_still_work():
+    text = await rendered("{{ (1..3) | join: '-' }} {{ 'now' | date: '%Y' | size }} {{ a | escape }}", {"a": "<"})
+    assert text == "1-2-3 4 &lt;"
+
+
+def own_processes(parent: int | None = None) -> list[int]:
+    """The processes that render for this one."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent_id = int(status.read_text().rpartition(")")[2].split()[1])
+            command = (status.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent_id == (parent or os.getpid()) and b"rendering_process" in command:
+            found.append(int(status.parent.name))
+    return found
+
+
+def resident_mb() -> float:
+    """The memory of the processes that render."""
+    return sum(
+        int(Path(f"/proc/{one}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
+        for one in own_processes()
     )

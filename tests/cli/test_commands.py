@@ -110,7 +110,7 @@ class Bought(BaseModel):
 @campaign(trigger=on_event("Bought", Bought))
 class Thanks(Journey[Bought]):
     pause = delay(hours(1))
-    thanks = sms("Thanks for {{ event.total }}, {{ custmer.name }}")
+    thanks = sms("Thanks for {{ event.total }}, {{ custmer.name | default: 'friend' }}")
 
     async def story(self, trigger):
         await self.delay(self.pause)

@@ -163,13 +163,13 @@ async def test_statistics_by_version_and_in_sum(product: Product):
         one, two = {"id": "one", **MAIL}, {"id": "two", **MAIL}
         await starter.campaign("c", steps=[one], frequency={"type": "every_time"})
         await starter.customer("ann")
-        await starter.track("ann", "c")
+        await starter.track("ann", "c", {"total": 1})
         await starter.until_ended("c")
         current = await starter.call("GET", "/v1/campaigns/c")
         edited = definition(steps=[one, two], frequency={"type": "every_time"}, trigger={"type": "event", "event": "c"})
         await starter.call("PUT", "/v1/campaigns/c", edited)
         assert current["version"] == 1
-        await starter.track("ann", "c")
+        await starter.track("ann", "c", {"total": 1})
         await starter.until_ended("c")
         both = await starter.statistics("c")
         first = await starter.call("GET", "/v1/campaigns/c/statistics?version=1")

@@ -5,6 +5,7 @@ import pytest
 from tests.support.product import Product, Starter
 
 MJML = "<mjml><mj-body><mj-section><mj-column><mj-text>Hello {{ customer.name }}</mj-text></mj-column></mj-section></mj-body></mjml>"
+TEXT = {"type": "sms", "body": "Hi {{ customer.name }}"}
 STYLED = '<style>p { color: red } @media (max-width: 9px) { p { color: blue } }</style><p>Hello {{ customer.name }}, <a href="https://shop.example">go</a></p>'
 
 
@@ -100,3 +101,47 @@ async def test_test_sends(product: Product, starter: Starter):
         ):
             history = (await product.client.get_workflow_handle(execution.id).fetch_history()).to_json()
             assert "me@example.com" not in history
+
+
+async def test_who_lacks_a_value_is_skipped_and_goes_on(product: Product, starter: Starter):
+    await put(starter, "hi", subject="Hi {{ customer.nickname | default: 'you' }}", text="Since {{ customer.since }}")
+    await starter.campaign("c", steps=[{"id": "mail", "type": "email", "template": "hi"}, {"id": "text", **TEXT}])
+    await starter.customer("ann", since="May")
+    await starter.customer("bob")
+    simulated = await starter.call("POST", "/v1/campaigns/c/simulate", {"customer_id": "bob"})
+    assert (simulated["steps"][0]["outcome"], simulated["steps"][0]["reason"]) == ("skipped", "missing_value")
+    assert (await preview(starter, "hi", since="May"))["missing"] == []
+    found = await preview(starter, "hi")
+    assert (found["subject"], found["text"], found["missing"]) == ("Hi you", "Since ", ["customer.since"])
+    async with product.worker():
+        for customer in ("ann", "bob"):
+            await starter.track(customer, "c")
+        statistics = await starter.until_ended("c")
+        (entry,) = [one for one in await starter.entries("c") if one["customer_id"] == "bob"]
+        whole = await starter.call("GET", f"/v1/entries/{entry['id']}")
+    assert [mail["To"] for mail in product.providers.mails] == ["ann@example.com"]
+    assert len(product.providers.texts) == 2
+    mail, _ = statistics["steps"]
+    assert (mail["skipped"], statistics["entries"]["completed"]) == ({"missing_value": 1}, 2)
+    skipped = next(one for one in whole["timeline"] if (one["step"], one["outcome"]) == ("mail", "skipped"))
+    assert skipped["detail"] == "missing_value, customer.since"
+
+
+async def test_a_hostile_template_fails_alone(product: Product, starter: Starter):
+    endless = (
+        "{% assign a = 'xxxxxxxxxx' %}{% for i in (1..15) %}{% assign a = a | append: a %}{% endfor %}"
+        "{% for i in (1..9000) %}{% assign b = a | replace: 'x', 'y' | split: 'y' | size %}{% endfor %}"
+    )
+    await put(starter, "endless", body=endless)
+    await starter.campaign("bad", steps=[{"type": "sms", "template": "endless"}, {"id": "text", **TEXT}])
+    await starter.campaign("good", steps=[{"id": "text", **TEXT}])
+    async with product.worker():
+        for number in range(3):
+            await starter.customer(f"bad-{number}")
+            await starter.track(f"bad-{number}", "bad")
+        await starter.customer("good")
+        await starter.track("good", "good")
+        await starter.until_ended("good")
+        statistics = await starter.until_ended("bad", 60)
+    assert (statistics["steps"][0]["failed"], statistics["steps"][1]["messages"]["sent"]) == (3, 3)
+    assert "too long" in str((await starter.api.post("/v1/templates/endless/preview", json={})).json())

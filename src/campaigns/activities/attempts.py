@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from campaigns.activities.contract import NextDelay, SendResult, StepReport, StepTask, until_text
-from campaigns.activities.senders.base import Outgoing
+from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Result, Unknown
 from campaigns.models.campaign import Campaign
 from campaigns.models.decision import EndedBy
 from campaigns.models.queries.messages import MessageRow, Recipient
@@ -15,6 +15,7 @@ from campaigns.models.wallclock import quiet_times_until, zone_of
 
 LEASE = timedelta(seconds=30)
 """After this an attempt that has not reported is dead: longer than the workflow's time-out for it."""
+MAY_HAVE_BEEN_SENT = " (it may have been sent)"
 CUT_OFF = "an attempt was cut off"
 ADDRESS_LENGTH = 320
 STEP_OUTCOME = {"sent": "completed", "unknown": "completed", "failed": "failed", "skipped": "skipped"}
@@ -29,6 +30,8 @@ def begun(delay: NextDelay, now: datetime) -> StepReport:
 
 def for_history(result: SendResult) -> SendResult:
     """The result without the provider's own words, which may hold an address: a code, or what we say of it."""
+    if result.reason == "missing_value":
+        return replace(result, detail=None)  # a name in `customer[event.name]` is a customer's word too
     ours = (result.detail or "").partition(":")[0]
     return replace(result, detail=ours.split()[0] if ours[:1].isdigit() else ours or None)
 
@@ -109,3 +112,19 @@ def claim_row(task: StepTask, step: MessageBase, outgoing: Outgoing, now: dateti
         "claimed_at": now,
         **dict.fromkeys(("provider_id", "error", "settled_at", "unsubscribed_at", "converted_at", "response")),
     }
+
+
+def outcome_of(result: Result, step: MessageBase) -> SendResult:
+    """What the provider's answer means for the step."""
+    match result:
+        case Accepted():
+            return SendResult("sent")
+        case Refused(reason):
+            return SendResult("failed", "refused", reason)
+        case NotSent(reason) | OwnFault(reason):
+            return SendResult("retry", detail=reason)
+        case Unknown(reason) if step.category == "transactional":
+            # Rather twice than never, and under the same identity.
+            return SendResult("retry", detail=f"{reason}{MAY_HAVE_BEEN_SENT}")
+        case Unknown(reason):
+            return SendResult("unknown", detail=reason)

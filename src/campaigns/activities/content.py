@@ -1,6 +1,6 @@
 """From a message step and a customer to a message that can go out, or the reason why none can."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ import orjson
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from campaigns.activities.rendering import RenderingError, render, text_of
+from campaigns.activities.rendering import Part, RenderingError, render
 from campaigns.activities.senders.base import Outgoing
 from campaigns.models.steps import Email, MessageBase, Push, Sms, Webhook, WhatsApp
 from campaigns.models.values import Json, no_control_characters
@@ -73,49 +73,63 @@ def _phone_number(value: str) -> str | Unsendable:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def compose(
+async def compose(
     step: MessageBase,
     template: Json | None,
     variables: Mapping[str, Any],
     message_id: str,
     to: str,
     unsubscribe_url: str | None,
+    *,
+    strict: bool = True,
 ) -> Outgoing | Unsendable:
-    """The message of the step, rendered; its content comes from the template where the step names one."""
+    """The message of the step, rendered; its content comes from the template where the step names one.
+
+    A customer for whom a value is missing that would be written, and that has no default, gets none; unless it is not
+    `strict`, where the place stays empty.
+    """
     if step.template is not None and template is None:
         return Unsendable("failed", "no_template", f"there is no template {step.template}")
     locale = variables["customer"].get("locale")
-    content = in_locale(template, locale) if template else {name: getattr(step, name) for name in step.content}
+    content = in_locale(template, locale) if template else None
     try:
-        match step:
-            case Email():
-                html = _rendered(content.get("html"), variables, html=True)
-                text = _rendered(content.get("text"), variables)
-                return Outgoing(
-                    message_id,
-                    to,
-                    sender=step.from_,
-                    reply_to=step.reply_to,
-                    subject=render(content.get("subject") or "", variables),
-                    html=html,
-                    text=text_of(html) if text is None and html is not None else text,
-                    unsubscribe_url=unsubscribe_url,
-                )
-            case Sms() | WhatsApp():
-                return Outgoing(message_id, to, text=render(content.get("body") or "", variables))
-            case Push():
-                return Outgoing(
-                    message_id,
-                    to,
-                    title=render(content.get("title") or "", variables),
-                    text=render(content.get("body") or "", variables),
-                    link=_rendered(content.get("link"), variables),
-                )
-            case Webhook():
-                return _request(step, variables, message_id)
+        rendered = await render(parts_of(step, content), variables, makes_text=isinstance(step, Email))
     except RenderingError as error:
         return Unsendable("failed", "rendering", str(error)[:500])
+    if strict and rendered.missing:
+        return Unsendable("skipped", "missing_value", ", ".join(rendered.missing)[:500])
+    texts = rendered.parts
+    match step:
+        case Email():
+            return Outgoing(
+                message_id,
+                to,
+                sender=step.from_,
+                reply_to=step.reply_to,
+                subject=texts.get("subject", ""),
+                html=texts.get("html"),
+                text=texts.get("text"),
+                unsubscribe_url=unsubscribe_url,
+            )
+        case Sms() | WhatsApp():
+            return Outgoing(message_id, to, text=texts.get("body", ""))
+        case Push():
+            title, body, link = texts.get("title", ""), texts.get("body", ""), texts.get("link")
+            return Outgoing(message_id, to, title=title, text=body, link=link)
+        case Webhook():
+            return _request(step, texts, message_id)
     raise TypeError(f"{step.channel} is not sent by this version")
+
+
+def parts_of(step: MessageBase, content: Json | None = None) -> dict[str, Part]:
+    """The texts of a message step, by their places; those of the content where it comes from a template."""
+    if isinstance(step, Webhook):
+        texts: Json = {"url": step.url, **{f"headers/{name}": value for name, value in step.headers.items()}}
+        texts |= _texts_within("body", step.body)
+    else:
+        texts = content if content is not None else {name: getattr(step, name) for name in step.content}
+        texts = {name: texts.get(name) for name in step.content}
+    return {name: Part(text, name == "html") for name, text in texts.items() if text is not None}
 
 
 def in_locale(content: Json, locale: object) -> Json:
@@ -133,39 +147,50 @@ def in_locale(content: Json, locale: object) -> Json:
     return own
 
 
-def render_part(name: str, content: Json, variables: Mapping[str, Any]) -> str:
-    """One part of a template's content, rendered. Raises RenderingError."""
-    return render(content[name], variables, html=name == "html")
-
-
-def _request(step: Webhook, variables: Mapping[str, Any], message_id: str) -> Outgoing | Unsendable:
+def _request(step: Webhook, texts: Mapping[str, str], message_id: str) -> Outgoing | Unsendable:
     """The request of a webhook step: JSON, unless the body is a text of its own."""
-    url = render(step.url, variables).strip()
+    url = texts["url"].strip()
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         return Unsendable("failed", "invalid_url")
-    headers = {name: " ".join(render(value, variables).split()) for name, value in step.headers.items()}
+    headers = {name: " ".join(texts[f"headers/{name}"].split()) for name in step.headers}
     text = None
     if isinstance(step.body, str):
-        text = render(step.body, variables)
+        text = texts["body"]
     elif step.body is not None:
-        text = orjson.dumps(_rendered_within(step.body, variables)).decode()
+        text = orjson.dumps(_with_texts("body", step.body, texts)).decode()
         if not any(name.lower() == "content-type" for name in headers):
             headers["Content-Type"] = "application/json"
     return Outgoing(message_id, url, method=step.method, headers=headers, text=text)
 
 
-def _rendered_within(value: Any, variables: Mapping[str, Any]) -> Any:
-    """JSON with each text in it rendered."""
+def _texts_within(place: str, value: Any) -> dict[str, str]:
+    """Each text in JSON by its place, a JSON pointer (RFC 6901)."""
     match value:
         case str():
-            return render(value, variables)
+            return {place: value}
+        case dict() | list():
+            inner = [_texts_within(one_place, one) for one_place, one in _places(place, value)]
+            return {where: text for found in inner for where, text in found.items()}
+        case _:
+            return {}
+
+
+def _with_texts(place: str, value: Any, texts: Mapping[str, str]) -> Any:
+    """JSON with the text of its place for each text in it."""
+    match value:
+        case str():
+            return texts[place]
         case dict():
-            return {name: _rendered_within(one, variables) for name, one in value.items()}
+            inner = (_with_texts(one_place, one, texts) for one_place, one in _places(place, value))
+            return dict(zip(value, inner, strict=True))
         case list():
-            return [_rendered_within(one, variables) for one in value]
+            return [_with_texts(one_place, one, texts) for one_place, one in _places(place, value)]
         case _:
             return value
 
 
-def _rendered(source: str | None, variables: Mapping[str, Any], *, html: bool = False) -> str | None:
-    return None if source is None else render(source, variables, html=html)
+def _places(place: str, value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
+    named = value.items() if isinstance(value, dict) else enumerate(value)
+    for name, one in named:
+        escaped = str(name).replace("~", "~0").replace("/", "~1")
+        yield f"{place}/{escaped}", one

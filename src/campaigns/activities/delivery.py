@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 from uuid import uuid4
 
 from temporalio import activity
@@ -20,6 +19,7 @@ from campaigns.activities.attempts import (
     ADDRESS_LENGTH,
     CUT_OFF,
     LEASE,
+    MAY_HAVE_BEEN_SENT,
     STEP_OUTCOME,
     begun,
     claim_row,
@@ -27,12 +27,14 @@ from campaigns.activities.attempts import (
     for_history,
     known,
     lease_left,
+    outcome_of,
     quiet,
     state_against,
     waiting,
 )
-from campaigns.activities.content import ADDRESS_ATTRIBUTE, Unsendable, address_of, compose
+from campaigns.activities.content import Unsendable, address_of
 from campaigns.activities.contract import SendResult, StepTask, until_text
+from campaigns.activities.drafts import Draft, composed, draft
 from campaigns.activities.link_tracking import track
 from campaigns.activities.progress import write_reports
 from campaigns.activities.senders.base import (
@@ -48,18 +50,17 @@ from campaigns.activities.senders.base import (
 )
 from campaigns.models.campaign import Campaign
 from campaigns.models.database import Connection, Database
-from campaigns.models.decision import EndedBy, Trigger
+from campaigns.models.decision import EndedBy
 from campaigns.models.queries import campaigns, customers, entries, messages
 from campaigns.models.queries.campaigns import Definitions
 from campaigns.models.queries.messages import MessageRow, Recipient
 from campaigns.models.signing import Signing
-from campaigns.models.steps import Email, MessageBase, Push, Sms, WhatsApp
-from campaigns.models.values import Json, iso, parse_duration, utc_now
+from campaigns.models.steps import Email, MessageBase
+from campaigns.models.values import Json, parse_duration, utc_now
 
 ATTEMPT_S = 20
 """How long a provider may take."""
 
-MAY_HAVE_BEEN_SENT = " (it may have been sent)"
 LOCAL_SENDS = 10
 """So many messages of one channel may be on their way in local activities: the others' workflow tasks need room."""
 OUTAGE_S = 10
@@ -84,17 +85,6 @@ class _Ready:
     """Where its tracked links lead."""
     doubled: bool = False
     """An earlier attempt may have arrived too."""
-
-
-@dataclass(frozen=True)
-class _CutOff:
-    """A message whose last attempt was cut off, as it would have gone out."""
-
-    outgoing: Outgoing
-    step: MessageBase
-    begun_at: datetime
-    otherwise: SendResult
-    """What it is where the provider does not know either."""
 
 
 class DeliveryActivities:
@@ -133,38 +123,15 @@ class DeliveryActivities:
             recipient = await self._recipient(connection, task, step)
             prepared = await self._prepare(connection, task, definition, step, recipient)
         earlier = recipient.message if recipient else None
-        if isinstance(prepared, _CutOff):
-            prepared = await self._settled(prepared)
-            earlier = None if prepared.status == "sent" else earlier
-        if isinstance(prepared, _Ready):
-            result = await self._attempt(task, prepared)
+        found = await self._made_of(prepared, task.entry.entry_id) if isinstance(prepared, Draft) else prepared
+        if isinstance(found, _Ready):
+            result = await self._attempt(task, found)
         else:
-            result = await self._write_down(task, earlier, prepared)
+            result = await self._write_down(task, earlier, found)
         result = for_history(result)
         if result.status == "retry" and not _is_local():
             raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=lease_left(earlier))
         return result
-
-    @activity.defn(name="send_test_message")
-    async def send_test_message(self, sealed: str) -> SendResult:
-        """Sends a template's content to one address, once; a suppressed one gets nothing. It is no entry's message."""
-        wanted = self._signing.unseal(sealed)
-        channel = wanted["channel"]
-        step = _TEST_STEPS[channel].model_validate({"id": "test-send", "type": channel, "template": "test-send"})
-        to = address_of(channel, {ADDRESS_ATTRIBUTE[channel]: wanted["to"]})
-        if isinstance(to, Unsendable):
-            return SendResult(to.outcome, to.reason)
-        hashed = self._signing.address_hash(channel, to)
-        async with self._database.read() as connection:
-            against = await customers.against_address(connection, channel, hashed)
-        if against.suppressed:
-            return SendResult("skipped", "suppressed")
-        outgoing = compose(step, wanted["content"], wanted["variables"], uuid4().hex, to, None)
-        if isinstance(outgoing, Unsendable):
-            return for_history(SendResult(outgoing.outcome, outgoing.reason))
-        if channel not in self._senders:
-            return SendResult("failed", "no_sender")
-        return for_history(_outcome_of(await self._senders[channel].send(outgoing), step))
 
     @activity.defn(name="give_up_message")
     async def give_up_message(self, task: StepTask) -> SendResult:
@@ -196,8 +163,8 @@ class DeliveryActivities:
         definition: Campaign,
         step: MessageBase,
         recipient: Recipient | None,
-    ) -> _Ready | _CutOff | SendResult:
-        """The message, or the first of the reasons against it, in the order that the product promises."""
+    ) -> Draft | SendResult:
+        """The draft of the message, or the first of the reasons against it, in the order that the product promises."""
         if recipient is None:
             return SendResult("ended", EndedBy.ERASED)
         if settled := known(recipient.message, step):
@@ -210,10 +177,7 @@ class DeliveryActivities:
         if isinstance(to, SendResult):
             return to
         message_id = recipient.message.id if recipient.message else uuid4().hex
-        outgoing = await self._composed(connection, task, definition, step, recipient, message_id, to)
-        if isinstance(outgoing, Unsendable):
-            return SendResult(outgoing.outcome, outgoing.reason, outgoing.detail)
-        return self._ready(outgoing, step, recipient)
+        return await draft(connection, task, definition, step, recipient, message_id, to)
 
     async def _cut_off(
         self,
@@ -223,29 +187,39 @@ class DeliveryActivities:
         step: MessageBase,
         recipient: Recipient,
         settled: SendResult,
-    ) -> _CutOff | SendResult:
+    ) -> Draft | SendResult:
         """What is known of the message; of one that was cut off, what the provider is to be asked about."""
         earlier = recipient.message
         cut_off = earlier is not None and earlier.status == "sending" and settled.status == "unknown"
         to = address_of(step.channel, recipient.attributes or {})
         if earlier is None or not cut_off or not isinstance(to, str) or recipient.trigger is None:
             return settled
-        outgoing = await self._composed(connection, task, definition, step, recipient, earlier.id, to)
-        if isinstance(outgoing, Unsendable):
-            return settled
-        return _CutOff(outgoing, step, earlier.attempt_ends_at - LEASE, settled)
+        return await draft(connection, task, definition, step, recipient, earlier.id, to, otherwise=settled)
 
-    async def _settled(self, cut_off: _CutOff) -> SendResult:
+    async def _made_of(self, wanted: Draft, entry_id: str) -> _Ready | SendResult:
+        """The message as it goes out, or what it has come to."""
+        if wanted.otherwise:
+            return await self._settled(wanted, wanted.otherwise, entry_id)
+        return await self._ready(wanted, entry_id)
+
+    async def _settled(self, cut_off: Draft, otherwise: SendResult, entry_id: str) -> SendResult:
         """What became of a message whose attempt nobody has reported, as far as the provider can say."""
-        found = await self._ask(cut_off.outgoing, cut_off.step, cut_off.begun_at)
+        outgoing = await composed(cut_off, entry_id, self._base_url, self._signing)
+        if isinstance(outgoing, Unsendable) or cut_off.earlier is None:
+            return otherwise
+        found = await self._ask(outgoing, cut_off.step, cut_off.earlier.attempt_ends_at - LEASE)
         if found is None:
-            return cut_off.otherwise
+            return otherwise
         async with self._database.write() as connection:
-            await messages.was_sent(connection, cut_off.outgoing.message_id, found.provider_id or "", utc_now())
+            await messages.was_sent(connection, outgoing.message_id, found.provider_id or "", utc_now())
         return SendResult("sent")
 
-    def _ready(self, outgoing: Outgoing, step: MessageBase, recipient: Recipient) -> _Ready:
-        before = recipient.message
+    async def _ready(self, wanted: Draft, entry_id: str) -> _Ready | SendResult:
+        """The message as it goes out, its links tracked; or why there is none."""
+        outgoing = await composed(wanted, entry_id, self._base_url, self._signing)
+        if isinstance(outgoing, Unsendable):
+            return SendResult(outgoing.outcome, outgoing.reason, outgoing.detail)
+        step, recipient, before = wanted.step, wanted.recipient, wanted.earlier
         again = before is not None and (before.status == "sending" or MAY_HAVE_BEEN_SENT in (before.error or ""))
         doubled = again and step.channel != "webhook"
         ready = _Ready(outgoing, step, recipient.customer_id or "", utc_now(), doubled=doubled)
@@ -286,47 +260,6 @@ class DeliveryActivities:
         if step.category == "marketing" and against.opted_out & {"", step.topic}:
             return Unsendable("skipped", "unsubscribed")
         return to
-
-    async def _composed(
-        self,
-        connection: Connection,
-        task: StepTask,
-        definition: Campaign,
-        step: MessageBase,
-        recipient: Recipient,
-        message_id: str,
-        to: str,
-    ) -> Outgoing | Unsendable:
-        """The message with its template and what webhooks have answered before."""
-        template = await campaigns.template(connection, step.template) if step.template else None
-        answers = await messages.responses(connection, task.entry.entry_id, definition.saved_answers)
-        return self._compose(task, recipient, step, template, message_id, to, answers)
-
-    def _compose(
-        self,
-        task: StepTask,
-        recipient: Recipient,
-        step: MessageBase,
-        template: dict[str, Any] | None,
-        message_id: str,
-        to: str,
-        answers: Json,
-    ) -> Outgoing | Unsendable:
-        trigger = Trigger.from_json(recipient.trigger or {})
-        unsubscribe_url = None
-        if step.category == "marketing":
-            unsubscribe_url = f"{self._base_url}/u/{self._signing.token('unsubscribe', message_id)}"
-        variables = {
-            "customer": {**(recipient.attributes or {}), "id": recipient.customer_id},
-            "event": trigger.liquid_event(),
-            "event_name": trigger.name,
-            "event_time": iso(trigger.at),
-            "entry": {"id": task.entry.entry_id},
-            "steps": answers,
-            "unsubscribe_url": unsubscribe_url or "",
-        }
-        made = compose(step, template, variables, message_id, to, unsubscribe_url)
-        return made if isinstance(made, Unsendable) else replace(made, step=step.id)
 
     async def _attempt(self, task: StepTask, ready: _Ready) -> SendResult:
         claimed = await self._claim(task, ready)
@@ -438,7 +371,7 @@ class DeliveryActivities:
 
     async def _record(self, task: StepTask, ready: _Ready, attempt: int, result: Result) -> SendResult:
         now = utc_now()
-        outcome = _outcome_of(result, ready.step)
+        outcome = outcome_of(result, ready.step)
         if ready.doubled and outcome.status == "sent":
             outcome = replace(outcome, detail="an earlier attempt may have arrived too")
         provider_id, response = (result.provider_id, result.response) if isinstance(result, Accepted) else (None, None)
@@ -477,7 +410,7 @@ class DeliveryActivities:
             if result.status == "retry":
                 await write_reports(connection, task.entry, [*task.entry.reports, waiting(task, result.detail)])
                 return result
-            if earlier and earlier.status not in STEP_OUTCOME:
+            if earlier and earlier.status not in STEP_OUTCOME and result.status != "sent":
                 # An attempt that was cut off may have gone out, whatever speaks against another one now.
                 cut_off = earlier.status == "sending"
                 status = "unknown" if cut_off else "failed"
@@ -516,25 +449,6 @@ class DeliveryActivities:
         if task.is_last:
             went_on = await entries.complete(connection, task.entry.entry_id, now)
         return replace(result, went_on=went_on)
-
-
-_TEST_STEPS: dict[str, type[MessageBase]] = {"email": Email, "sms": Sms, "whatsapp": WhatsApp, "push": Push}
-
-
-def _outcome_of(result: Result, step: MessageBase) -> SendResult:
-    """What the provider's answer means for the step."""
-    match result:
-        case Accepted():
-            return SendResult("sent")
-        case Refused(reason):
-            return SendResult("failed", "refused", reason)
-        case NotSent(reason) | OwnFault(reason):
-            return SendResult("retry", detail=reason)
-        case Unknown(reason) if step.category == "transactional":
-            # Rather twice than never, and under the same identity.
-            return SendResult("retry", detail=f"{reason}{MAY_HAVE_BEEN_SENT}")
-        case Unknown(reason):
-            return SendResult("unknown", detail=reason)
 
 
 def _message_step(definition: Campaign, task: StepTask) -> MessageBase:

@@ -1,124 +1,168 @@
-"""Message texts: Liquid, within limits."""
+"""Message texts, rendered by processes of their own that are killed where they take too long.
 
-import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache, wraps
+The processes belong to this process, are started when they are needed, and end with it.
+"""
+
+import asyncio
+import atexit
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing.connection import Pipe
 from typing import Any
 
-import css_inline
-from inscriptis import get_text
-from inscriptis.model.config import ParserConfig
-from liquid import BoundTemplate, Environment
-from liquid.exceptions import LiquidError
-from mjml import mjml_to_html
+import orjson
+
+PROCESSES = 2
+START_S = 60.0
+ANSWER_S = 10.0
+"""So long an answer may take on a busy machine; its computing time has a limit of its own, which is shorter."""
+KEPT_SLOW = 1_000
 
 
 class RenderingError(Exception):
-    """The text cannot be rendered for this customer, or is not Liquid at all."""
+    """The text cannot be rendered for this customer, or by anybody."""
+
+    def __init__(self, part: str, reason: str) -> None:
+        super().__init__(f"{part}: {reason}" if part else reason)
+        self.part, self.reason = part, reason
 
 
-class _Limited(Environment):
-    """Liquid with limits, so that no text renders for ever or fills the memory."""
+@dataclass(frozen=True)
+class Part:
+    """One text of a message; in HTML values are escaped, and it may be MJML."""
 
-    context_depth_limit = 10
-    loop_iteration_limit = 10_000
-    local_namespace_limit = 1_000_000
-    output_stream_limit = 2_000_000
-
-    def __init__(self, *, autoescape: bool = False) -> None:
-        super().__init__(autoescape=autoescape)
-        self.filters = {name: _without_endless_ranges(apply) for name, apply in self.filters.items()}
+    source: str
+    html: bool = False
 
 
-def _without_endless_ranges(apply: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, which does not unroll `(1..1000000000)`: the limits look only at what comes out."""
+@dataclass(frozen=True)
+class Rendered:
+    """The parts by their names, and the variables that would have been written and have no value."""
 
-    @wraps(apply)
-    def limited(*values: Any, **options: Any) -> Any:
-        if any(isinstance(value, range) and len(value) > _Limited.loop_iteration_limit for value in values):
-            raise RenderingError(f"a range has more than {_Limited.loop_iteration_limit} numbers")
-        return apply(*values, **options)
-
-    return limited
+    parts: dict[str, str]
+    missing: list[str] = field(default_factory=list)
 
 
-# Its defaults would read files and URLs, and drop what @media says.
-_INLINER = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
-_PLAIN = _Limited()
-_HTML = _Limited(autoescape=True)
+@dataclass(frozen=True)
+class Checked:
+    """What is wrong with parts, and the variables that each takes: the first two parts of each path."""
+
+    errors: dict[str, str]
+    variables: dict[str, set[tuple[str, str]]]
 
 
-@lru_cache(maxsize=4096)
-def _parsed(source: str, html: bool) -> BoundTemplate:
-    return (_HTML if html else _PLAIN).from_string(source)
+class _Process:
+    """One process, used by one thread."""
+
+    def __init__(self) -> None:
+        self._connection, theirs = Pipe()
+        with theirs:
+            # Nothing of ours goes with it: no environment, no working directory to import from, no descriptor.
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "campaigns.activities.rendering_process", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),), env={"TZ": "UTC"}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        if not self._connection.poll(START_S) or self._received() != b"ready":
+            self.kill()
+            raise OSError("the process that renders does not start")
+
+    def _received(self) -> bytes:
+        try:
+            return self._connection.recv_bytes()
+        except EOFError:
+            return b""
+
+    def ask(self, request: bytes) -> bytes | None:
+        """The answer; None where there came none, and the process is no more."""
+        try:
+            self._connection.send_bytes(request)
+            if self._connection.poll(ANSWER_S) and (answer := self._received()):
+                return answer
+        except OSError:
+            pass  # it has died
+        self.kill()
+        return None
+
+    def kill(self) -> None:
+        """Ends it."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
 
 
-def check_text(source: str) -> None:
-    """Raises RenderingError where the text is not Liquid."""
-    try:
-        _parsed(source, False)
-    except (LiquidError, RecursionError, ValueError, TypeError) as error:
-        raise RenderingError(str(error)) from None
+class _Pool:
+    """Threads with a process each. Texts that killed one go one at a time, so that they hold up no others."""
+
+    def __init__(self) -> None:
+        self._quick = ThreadPoolExecutor(PROCESSES, "rendering")
+        self._slow = ThreadPoolExecutor(1, "rendering-slow")
+        self._known_slow: OrderedDict[int, None] = OrderedDict()
+        self._own = threading.local()
+        self._processes: set[_Process] = set()
+
+    def submit(self, request: Mapping[str, Any]) -> "Future[dict[str, Any]]":
+        """The answer of a process, later."""
+        text = hash(tuple(source for source, _ in request["parts"].values()))
+        executor = self._slow if text in self._known_slow else self._quick
+        return executor.submit(self._ask, request, text)
+
+    def _ask(self, request: Mapping[str, Any], text: int) -> dict[str, Any]:
+        try:
+            asked = orjson.dumps(request)
+        except TypeError as error:
+            return {"error": str(error)}
+        process: _Process | None = getattr(self._own, "process", None)
+        if process is None:
+            process = self._own.process = _Process()
+            self._processes.add(process)
+        answer = process.ask(asked)
+        if answer is None:
+            self._processes.discard(process)
+            self._own.process = None
+            self._known_slow[text] = None
+            if len(self._known_slow) > KEPT_SLOW:
+                self._known_slow.popitem(last=False)
+            return {"error": "takes too long, or too much memory"}
+        found: dict[str, Any] = orjson.loads(answer)
+        return found
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for process in list(self._processes):
+            process.kill()
 
 
-def check_part(name: str, source: str) -> None:
-    """Raises RenderingError where the part of a message can't be rendered for anybody: no Liquid, or no MJML."""
-    try:
-        check_text(_html_of(source) if name == "html" else source)
-    except RenderingError as error:
-        raise RenderingError(f"is not Liquid: {error}" if "MJML" not in str(error) else str(error)) from None
+_pool = _Pool()
+atexit.register(_pool.close)
 
 
-def variables_of(source: str) -> set[tuple[str, str]]:
-    """The variables that the text takes from outside: the first two parts of each path. Empty where it is no Liquid."""
-    try:
-        found = _parsed(source, False).analyze().globals
-    except (LiquidError, RecursionError, ValueError, TypeError):
-        return set()
-    paths = [variable.segments for uses in found.values() for variable in uses]
-    return {(str(path[0]), str(path[1]) if len(path) > 1 else "") for path in paths}
+def _request(do: str, parts: Mapping[str, Part], **more: Any) -> "Future[dict[str, Any]]":
+    return _pool.submit({"do": do, "parts": {name: (part.source, part.html) for name, part in parts.items()}, **more})
 
 
-def render(source: str, variables: Mapping[str, Any], *, html: bool = False) -> str:
-    """The text with the variables put in, values escaped in HTML; what is missing is empty.
+async def render(parts: Mapping[str, Part], variables: Mapping[str, Any], *, makes_text: bool = False) -> Rendered:
+    """The parts with the variables (JSON) put in; `makes_text` adds a `text` to an `html` that has none.
 
     Raises RenderingError for anything that goes wrong.
     """
-    try:
-        if not html:
-            return _parsed(source, False).render(**variables)
-        return _inlined(_parsed(_html_of(source), True).render(**variables))
-    except (LiquidError, RecursionError, ValueError, TypeError, ArithmeticError) as error:
-        raise RenderingError(str(error)) from None
+    answer = await asyncio.wrap_future(_request("render", parts, variables=variables, makes_text=makes_text))
+    if "error" in answer:
+        raise RenderingError(answer.get("part", ""), answer["error"])
+    return Rendered(answer["parts"], answer["missing"])
 
 
-def text_of(html: str) -> str:
-    """The text part of a mail of which only the HTML was written; links stand behind their words."""
-    config = ParserConfig(display_links=True, display_anchors=False)
-    lines = (line.rstrip() for line in get_text(html, config).strip().splitlines())
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
-
-
-@lru_cache(maxsize=512)
-def _html_of(source: str) -> str:
-    """The HTML of MJML (https://mjml.io), which is known by its first tag; anything else is HTML already."""
-    if not source.lstrip().lower().startswith("<mjml"):
-        return source
-    if "<mj-include" in source.lower():
-        raise RenderingError("is not MJML that can be taken: mj-include reads files")
-    try:
-        made = mjml_to_html(source)
-    except Exception as error:
-        # The library raises whatever its parts raise.
-        raise RenderingError(f"is not MJML: {error}") from None
-    return str(made.html)
-
-
-def _inlined(html: str) -> str:
-    """The HTML with its styles at their elements, for mail programs that know no style sheets; media queries stay."""
-    if "<style" not in html.lower():
-        return html
-    try:
-        return _INLINER.inline(html)
-    except css_inline.InlineError as error:
-        raise RenderingError(f"styles: {error}") from None
+def check(parts: Mapping[str, Part]) -> Checked:
+    """What can be said of texts without anybody to render them for. It waits for the answer."""
+    if not parts:
+        return Checked({}, {})
+    answer = _request("check", parts).result()
+    if "error" in answer:
+        return Checked(dict.fromkeys(parts, answer["error"]), {})
+    variables = {name: {(root, path) for root, path in found} for name, found in answer["variables"].items()}
+    return Checked(answer["errors"], variables)

@@ -1,9 +1,10 @@
 """What is checked of a definition before it is kept, and what a careful colleague would say of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from campaigns.activities.rendering import RenderingError, check_text, variables_of
+from campaigns.activities.content import parts_of
+from campaigns.activities.rendering import check
 from campaigns.models.campaign import Campaign, EventTrigger, parse_campaign
 from campaigns.models.conditions import All, AnyOf, AttributeIs, Condition, Not, PropertyIs
 from campaigns.models.problems import FieldError, Invalid, place_text
@@ -43,18 +44,14 @@ def checked_definition(raw: object, journeys: Journeys) -> Campaign:
     definition = parse_campaign(raw)
     if definition.workflow is not None:
         definition = definition.with_steps_of_code(journeys.steps(definition.workflow))
-    errors = []
-    for place, step in walk(definition.steps or []):
-        if not isinstance(step, MessageBase):
-            continue
-        for name in step.content:
-            text = getattr(step, name)
-            try:
-                check_text(text if isinstance(text, str) else "")
-            except RenderingError as error:
-                errors.append(FieldError(place_text((*place, name)), f"is not Liquid: {error}"))
-    if errors:
-        raise Invalid(errors)
+    texts = {
+        place_text((*place, name)): part
+        for place, step in walk(definition.steps or [])
+        if isinstance(step, MessageBase)
+        for name, part in parts_of(step).items()
+    }
+    if errors := check(texts).errors:
+        raise Invalid([FieldError(place, reason) for place, reason in errors.items()])
     return definition
 
 
@@ -73,9 +70,12 @@ def advise(definition: Campaign) -> list[str]:
         for place, block in _blocks(definition.steps or [], ("steps",)):
             found += [(place_text(where), text) for where, text in _block_warnings(place, block)]
     saved, above = set(definition.saved_answers), set[str]()
+    steps = [step for step in definition.all_steps if isinstance(step, MessageBase)]
+    texts = {place_text((step.id, name)): part for step in steps for name, part in parts_of(step).items()}
+    variables = check(texts).variables
     for place, step in walk(definition.steps or []):
         named = place_text(place) if definition.workflow is None else step.id
-        said = [*_step_warnings(step), *_text_warnings(step, saved), *_message_event_warnings(step, above)]
+        said = [*_step_warnings(step), *_text_warnings(step, saved, variables), *_message_event_warnings(step, above)]
         found += [(named, text) for text in said]
         if isinstance(step, MessageBase):
             above.add(step.channel)
@@ -190,15 +190,10 @@ def _never(condition: Condition) -> bool:
     return any(Not.model_validate({"not": part}) in condition.all for part in condition.all)
 
 
-def _text_warnings(step: Step, saved: set[str]) -> Iterator[str]:
-    """Variables that there are none of: a typing error would be an empty place in the message."""
-    if not isinstance(step, MessageBase):
-        return
-    for name in step.content:
-        text = getattr(step, name)
-        if not isinstance(text, str):
-            continue
-        for root, path in sorted(variables_of(text)):
+def _text_warnings(step: Step, saved: set[str], variables: Mapping[str, set[tuple[str, str]]]) -> Iterator[str]:
+    """Variables that there are none of: for nobody is there a value, so nobody gets the message."""
+    for name in parts_of(step) if isinstance(step, MessageBase) else ():
+        for root, path in sorted(variables.get(place_text((step.id, name)), ())):
             if root not in KNOWN_ROOTS:
                 yield f"{name}: there is no variable {root!r}"
             elif root == "steps" and path and path not in saved:

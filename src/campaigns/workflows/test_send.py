@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 from campaigns.activities.contract import SendResult
-from campaigns.activities.delivery import DeliveryActivities
+from campaigns.activities.test_sends import TestSendActivities
 
 TEST_SEND = timedelta(seconds=30)
 
@@ -19,7 +19,7 @@ class TestSend:
     async def run(self, sealed: str) -> SendResult:
         """`sealed` holds address and content, which only who has the secret key can read."""
         return await workflow.execute_activity_method(
-            DeliveryActivities.send_test_message,
+            TestSendActivities.send_test_message,
             sealed,
             schedule_to_close_timeout=TEST_SEND,
             retry_policy=RetryPolicy(maximum_attempts=1),

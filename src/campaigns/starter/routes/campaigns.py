@@ -1,5 +1,6 @@
 """Campaigns: drafts, edits, the life cycle, statistics."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ MOVES = {
 @router.post("", status_code=201, openapi_extra=takes(Campaign))
 async def create_campaign(body: Body, parts: Parts, response: Response) -> Json:
     """Makes a draft."""
-    definition = checked_definition(body, parts.journeys)
+    definition = await asyncio.to_thread(checked_definition, body, parts.journeys)
     async with parts.database.write() as connection:
         await _check_names(connection, definition)
         if not await campaigns.create(connection, definition, utc_now()):
@@ -65,7 +66,7 @@ async def put_campaign(key: CampaignKey, body: Body, parts: Parts, request: Requ
     """Edits a campaign, or makes a draft of that key. What has been live gets a new version."""
     if isinstance(body, dict):
         body = {"key": key, **body}
-    definition = checked_definition(body, parts.journeys)
+    definition = await asyncio.to_thread(checked_definition, body, parts.journeys)
     if definition.key != key:
         raise Invalid([FieldError("key", "must be the key of the path, or be left out")])
     async with parts.database.write() as connection:
@@ -244,7 +245,8 @@ async def _answer(parts: Services, key: str, response: Response) -> Json:
         left = await due_entries.count_existing(connection, key)
         unheard = await events.unheard(connection, [one.event for one in definition.listeners])
     response.headers["ETag"] = _etag(row)
-    advice = [f"nobody has sent the event {name!r} so far" for name in sorted(unheard)] + advise(definition)
+    advice = [f"nobody has sent the event {name!r} so far" for name in sorted(unheard)]
+    advice += await asyncio.to_thread(advise, definition)
     shown = definition.to_json()
     if definition.workflow is not None:
         shown["steps"] = None

@@ -1,16 +1,17 @@
 """Templates: reusable message content."""
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from pydantic import Field, model_validator
 
-from campaigns.activities.content import ADDRESS_ATTRIBUTE, Unsendable, address_of, in_locale, render_part
-from campaigns.activities.rendering import RenderingError, check_part, text_of
+from campaigns.activities.content import ADDRESS_ATTRIBUTE, Unsendable, address_of, in_locale
+from campaigns.activities.rendering import Part, RenderingError, check, render
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, customers
 from campaigns.models.steps import Line, Text
-from campaigns.models.values import Id, Json, Strict, utc_now
+from campaigns.models.values import Id, Json, Strict, iso, utc_now
 from campaigns.starter.http import Body, Problem, not_found, parse, takes
 from campaigns.starter.services import Parts, Services
 
@@ -92,15 +93,14 @@ async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
     if not template.locales:
         del content["locales"]
     variants = {"": content, **{f"locales.{locale}.": part for locale, part in content.get("locales", {}).items()}}
-    errors = []
-    for place, part in variants.items():
-        for name in PARTS[content["channel"]]:
-            try:
-                check_part(name, part.get(name) or "")
-            except RenderingError as error:
-                errors.append(FieldError(place + name, str(error)))
-    if errors:
-        raise Invalid(errors)
+    texts = {
+        place + name: Part(part[name], name == "html")
+        for place, part in variants.items()
+        for name in PARTS[content["channel"]]
+        if part.get(name)
+    }
+    if errors := (await asyncio.to_thread(check, texts)).errors:
+        raise Invalid([FieldError(place, reason) for place, reason in errors.items()])
     async with parts.database.write() as connection:
         await campaigns.put_template(connection, key, content, utc_now())
     return {"key": key, **content}
@@ -118,19 +118,15 @@ async def get_template(key: TemplateKey, parts: Parts) -> Json:
 
 @router.post("/{key}/preview", openapi_extra=takes(PreviewRequest))
 async def preview(key: TemplateKey, body: Body, parts: Parts) -> Json:
-    """The template as a customer would get it, in their locale."""
+    """The template as a customer would get it, in their locale; were a value `missing`, they would get none."""
     wanted = parse(PreviewRequest, body)
     content, variables = await _for_customer(parts, key, wanted)
-    rendered = {}
-    for name in PARTS[content["channel"]]:
-        if name in content:
-            try:
-                rendered[name] = render_part(name, content, variables)
-            except RenderingError as error:
-                raise Invalid([FieldError(name, str(error))]) from None
-    if "html" in rendered and "text" not in rendered:
-        rendered["text"] = text_of(rendered["html"])
-    return {"key": key, "channel": content["channel"], **rendered}
+    texts = {name: Part(content[name], name == "html") for name in PARTS[content["channel"]] if name in content}
+    try:
+        rendered = await render(texts, variables, makes_text="html" in texts)
+    except RenderingError as error:
+        raise Invalid([FieldError(error.part, error.reason)]) from None
+    return {"key": key, "channel": content["channel"], **rendered.parts, "missing": rendered.missing}
 
 
 @router.post("/{key}/test-send", openapi_extra=takes(TestSendRequest))
@@ -166,5 +162,8 @@ async def _for_customer(parts: Services, key: str, wanted: PreviewRequest) -> tu
     if attributes is None:
         raise not_found("customer", wanted.customer_id or "")
     customer = {**attributes, "id": wanted.customer_id}
-    variables = {"customer": customer, "event": wanted.event, "unsubscribe_url": "#"}
+    variables = {
+        "customer": customer, "event": wanted.event, "event_name": "Preview", "event_time": iso(utc_now()),
+        "entry": {"id": "preview"}, "unsubscribe_url": "#",
+    }  # fmt: skip
     return in_locale(content, attributes.get("locale")), variables
