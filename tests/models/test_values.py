@@ -42,6 +42,24 @@ def test_settings_that_are_refused(field: dict):
         Settings(**field)
 
 
+def test_rate_limits():
+    assert Settings(rate_limits="email=50, twilio=0.5").rates == {"email": 50, "twilio": 0.5}
+    assert Settings().rates == {}
+    for value in (
+        "email",
+        "email=",
+        "email=0",
+        "email=-1",
+        "email=inf",
+        "email=nan",
+        "fax=1",
+        "twilio=1,sms=2",
+        "sms=1,",
+    ):
+        with pytest.raises(ValidationError):
+            Settings(rate_limits=value)
+
+
 def test_what_is_required_is_named():
     with pytest.raises(SystemExit, match="CAMPAIGNS_SECRET_KEY, CAMPAIGNS_API_KEY"):
         Settings().require("secret_key", "api_key")

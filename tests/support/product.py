@@ -16,7 +16,7 @@ from campaigns.models.database import Database, open_database
 from campaigns.models.settings import Settings
 from campaigns.starter.app import make_app
 from campaigns.starter.services import Services, make_services
-from campaigns.workers.worker import make_senders, make_worker
+from campaigns.workers.worker import make_senders, make_workers
 from campaigns.workflows.client import EntryClient
 from campaigns.workflows.converter import data_converter
 from tests.support.providers import Providers
@@ -134,13 +134,16 @@ class Product:
         )
         self.stack = AsyncExitStack()
 
+    async def own_client(self) -> Client:
+        """A client as in a process of its own: one client has one worker for a task queue."""
+        address = self.client.service_client.config.target_host
+        return await Client.connect(address, data_converter=data_converter)
+
     async def starter(self, *, dispatching: bool = True) -> Starter:
         """One more starter on the same database."""
         database = open_database(self.url)
         self.stack.push_async_callback(database.close)
-        # Of its own, as in a process of its own: one client has one worker for a task queue.
-        address = self.client.service_client.config.target_host
-        client = await Client.connect(address, data_converter=data_converter)
+        client = await self.own_client()
         parts = make_services(self.settings, database, EntryClient(client, self.task_queue))
         app = make_app(parts)
         if not dispatching:
@@ -162,14 +165,20 @@ class Product:
         return Starter(parts, f"http://127.0.0.1:{port}")
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[Database]:
-        """A worker, for as long as the block runs."""
+    async def worker(self, client: Client | None = None) -> AsyncIterator[Database]:
+        """A worker, for as long as the block runs; a second one needs a client of its own."""
         database = open_database(self.url)
         senders = make_senders(self.settings)
-        worker = make_worker(
-            self.client, database, self.settings, senders, task_queue=self.task_queue, max_cached_workflows=500
-        )
-        async with worker:
+        async with AsyncExitStack() as running:
+            for worker in make_workers(
+                client or self.client,
+                database,
+                self.settings,
+                senders,
+                task_queue=self.task_queue,
+                max_cached_workflows=500,
+            ):
+                await running.enter_async_context(worker)
             yield database
         for sender in senders.values():
             await sender.close()

@@ -4,7 +4,10 @@ Fields may be added with a default; none may be renamed or removed while entries
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+
+SEND_FOR = timedelta(days=1)
+"""So long a message that was not sent is tried again."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class SendResult:
     """What follows the step was written with it."""
     until: datetime | None = None
     """A message on hold may be tried again from then on; None where only a `resume` tells."""
+    queue: str | None = None
+    """The task queue on which a retry has to wait for its turn, where the provider's rate is limited."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ have been, and never sends marketing twice.
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import uuid4
@@ -33,7 +34,7 @@ from campaigns.activities.attempts import (
     waiting,
 )
 from campaigns.activities.content import Unsendable, address_of
-from campaigns.activities.contract import SendResult, StepTask, until_text
+from campaigns.activities.contract import SEND_FOR, SendResult, StepTask, until_text
 from campaigns.activities.drafts import Draft, composed, draft
 from campaigns.activities.link_tracking import track
 from campaigns.activities.progress import write_reports
@@ -99,6 +100,7 @@ class DeliveryActivities:
         base_url: str,
         *,
         tracks: bool = True,
+        rated: Mapping[str, str] | None = None,
     ) -> None:
         self._database = database
         self._definitions = definitions
@@ -106,6 +108,8 @@ class DeliveryActivities:
         self._signing = signing
         self._base_url = base_url
         self._tracks = tracks
+        self._rated = rated or {}
+        """The channels whose rate is limited, with the task queue on which Temporal keeps it over all workers."""
         self._kept_links: set[str] = set()
         self._outages: dict[str, float] = {}
         self._local_sends: Counter[str] = Counter()
@@ -129,8 +133,14 @@ class DeliveryActivities:
         else:
             result = await self._write_down(task, earlier, found)
         result = for_history(result)
-        if result.status == "retry" and not _is_local():
-            raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=lease_left(earlier))
+        if result.status == "retry" and not _is_local() and result.queue is None:
+            late = earlier is not None and utc_now() - earlier.claimed_at > SEND_FOR
+            raise ApplicationError(
+                result.detail or "not sent",
+                type="NotSent",
+                next_retry_delay=lease_left(earlier),
+                non_retryable=late,
+            )
         return result
 
     @activity.defn(name="give_up_message")
@@ -244,6 +254,9 @@ class DeliveryActivities:
             return held
         if step.channel not in self._senders:
             return SendResult("retry", detail=f"no sender for {step.channel} is set up")
+        queue = self._rated.get(step.channel)
+        if queue is not None and activity.info().task_queue != queue:
+            return SendResult("retry", detail=f"{step.channel} has a limited rate", queue=queue)
         if _is_local() and self._is_slow(step.channel):
             # Its workflow task would wait with it, and with the task the messages of other providers.
             return SendResult("retry", detail="the provider is slow")

@@ -46,6 +46,26 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+RATED = {"twilio": ("sms", "whatsapp"), **{one: (one,) for one in ("email", "sms", "whatsapp", "push", "webhook")}}
+"""What a rate may be said of: a channel, or a provider with its channels."""
+
+
+def _rate_limits(value: str) -> str:
+    rated: list[str] = []
+    for one in value.split(","):
+        name, _, rate = (part.strip() for part in one.partition("="))
+        try:
+            per_second = float(rate)
+        except ValueError:
+            per_second = 0
+        if name not in RATED or not 0 < per_second < 1_000_000:
+            raise ValueError(f"must look like email=50,twilio=10, in messages a second, by {', '.join(RATED)}")
+        rated += RATED[name]
+    if len(set(rated)) < len(rated):
+        raise ValueError("has two rates for one channel")
+    return value
+
+
 def _not_yet(value: bool) -> bool:
     if value:
         raise ValueError("payloads cannot be encrypted by this version yet")
@@ -92,6 +112,7 @@ class Settings(BaseSettings):
     dkim_selector: str | None = None
     webhook_allow_internal: bool = False
     webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
+    rate_limits: Annotated[str, AfterValidator(_rate_limits)] | None = None
     journeys: Path | None = None
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
     write_key: SecretStr | None = None
@@ -104,6 +125,12 @@ class Settings(BaseSettings):
     def decisions_kept_for(self) -> timedelta | None:
         """How long uninteresting decisions are kept; None for ever."""
         return None if self.decision_retention is None else parse_duration(self.decision_retention)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """So many messages a second at most, by channel or provider (`RATED`)."""
+        pairs = (one.partition("=") for one in (self.rate_limits or "").split(",") if one)
+        return {name.strip(): float(rate) for name, _, rate in pairs}
 
     @property
     def base_url(self) -> str:

@@ -36,7 +36,7 @@ from campaigns.starter.dispatch import Dispatcher
 from campaigns.starter.intake import Intake
 from campaigns.starter.tracking import parse_message
 from campaigns.testing.time_skipping import time_skipping_server
-from campaigns.workers.worker import make_worker, workflow_runner, workflows
+from campaigns.workers.worker import make_workers, workflow_runner, workflows
 from campaigns.workflows import search_attributes
 from campaigns.workflows.client import EntryClient, workflow_id
 from campaigns.workflows.code import Journey
@@ -343,10 +343,10 @@ async def telling(
         stack.push_async_callback(database.close)
         story = Story(environment, database, definition, journeys)
         await story.prepare(templates or {})
-        worker = make_worker(
+        (worker,) = make_workers(
             environment.client,
             database,
-            Settings(secret_key=SecretStr(SECRET), public_url="https://campaigns.test"),
+            Settings(secret_key=SecretStr(SECRET), public_url="https://campaigns.test", rate_limits=None),
             story.senders,
             journeys=journeys,
             interceptors=[_SkippedTime(environment)],

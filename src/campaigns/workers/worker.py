@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -24,7 +25,7 @@ from campaigns.activities.senders.webhook import WebhookSender
 from campaigns.activities.test_sends import TestSendActivities
 from campaigns.models.database import Database, open_database
 from campaigns.models.queries.campaigns import Definitions
-from campaigns.models.settings import Settings, SmtpServer
+from campaigns.models.settings import RATED, Settings, SmtpServer
 from campaigns.models.signing import Signing
 from campaigns.workflows import search_attributes
 from campaigns.workflows.client import TASK_QUEUE, connect
@@ -120,7 +121,7 @@ def deployment() -> WorkerDeploymentConfig | None:
     )
 
 
-def make_worker(
+def make_workers(
     client: Client,
     database: Database,
     settings: Settings,
@@ -130,14 +131,16 @@ def make_worker(
     interceptors: Sequence[Interceptor] = (),
     task_queue: str = TASK_QUEUE,
     max_cached_workflows: int = MAX_CACHED_WORKFLOWS,
-) -> Worker:
-    """A worker of all workflows and activities on the one task queue."""
+) -> list[Worker]:
+    """A worker of all workflows and activities on the one task queue, and one for each provider with a limited rate."""
     signing = Signing(settings.secret("secret_key"))
     journeys = journeys or load_journeys(settings.journeys)
     definitions = Definitions(journeys)
-    delivery = DeliveryActivities(database, definitions, senders, signing, settings.base_url)
+    queues = {name: f"{task_queue}-{name}" for name in settings.rates}
+    rated = {channel: queue for name, queue in queues.items() for channel in RATED[name]}
+    delivery = DeliveryActivities(database, definitions, senders, signing, settings.base_url, rated=rated)
     progress = ProgressActivities(database, definitions)
-    return Worker(
+    main = Worker(
         client,
         task_queue=task_queue,
         workflows=workflows(journeys, signing),
@@ -160,6 +163,20 @@ def make_worker(
         interceptors=interceptors,
         deployment_config=deployment(),
     )
+    # A limit of a task queue is Temporal's, and holds over all workers (temporalio.worker.Worker).
+    limited = [
+        Worker(
+            client,
+            task_queue=queue,
+            activities=[delivery.send_message],
+            max_task_queue_activities_per_second=settings.rates[name],
+            max_concurrent_activities=ACTIVITIES,
+            graceful_shutdown_timeout=timedelta(seconds=30),
+        )
+        for name, queue in queues.items()
+        if set(RATED[name]) & set(senders)
+    ]
+    return [main, *limited]
 
 
 async def run_worker(settings: Settings) -> None:
@@ -177,7 +194,9 @@ async def run_worker(settings: Settings) -> None:
     client = await connect()
     if warning := await search_attributes.register(client):
         log.warning(warning)
-    async with make_worker(client, database, settings, senders):
+    async with AsyncExitStack() as running:
+        for worker in make_workers(client, database, settings, senders):
+            await running.enter_async_context(worker)
         log.info("worker is ready", task_queue=TASK_QUEUE)
         await stop.wait()
     for sender in senders.values():

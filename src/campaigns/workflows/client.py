@@ -10,7 +10,7 @@ from typing import Any
 from temporalio.api.common.v1 import Payloads, WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest, SignalWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import Priority, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -71,6 +71,8 @@ class EntryClient:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING if signal else WorkflowIDConflictPolicy.FAIL,
                 search_attributes=search_attributes.of_entry(entry),
                 static_summary=_summary(entry),
+                # Its workflow tasks, and with them the first tries of its messages, take turns with other campaigns'.
+                priority=Priority(fairness_key=entry.campaign),
                 **extra,
             )
         except WorkflowAlreadyStartedError:

@@ -16,6 +16,7 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, FailureError
 
 from campaigns.activities.contract import (
+    SEND_FOR,
     DelayPlan,
     EndTask,
     EntryRef,
@@ -39,7 +40,6 @@ LOCAL_TIMEOUT = timedelta(seconds=10)
 SEND_TIMEOUT = timedelta(seconds=28)
 UNTIL_IT_WORKS = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 SEND_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=15))
-SEND_FOR = timedelta(days=1)
 TRANSACTIONAL, MARKETING = 1, 3
 """Priorities of messages on the task queue; 3 is Temporal's own for all else."""
 KEPT_EVENTS = 5_000
@@ -279,7 +279,7 @@ class EntryWorkflow:
     async def _send(self, task: StepTask, outline: OutlineStep) -> SendResult:
         """One local try, then the normal activity, which retries for a day.
 
-        Where the worker's queue is long, transactional messages go first, and campaigns take turns where the server
+        Where the queue of messages is long, transactional ones go first, and campaigns take turns where the server
         is set to be fair (https://docs.temporal.io/develop/task-queue-priority-fairness).
         """
         step = task.step
@@ -290,19 +290,25 @@ class EntryWorkflow:
             result = SendResult("retry")
         finally:
             self._busy = False
-        if result.status != "retry":
-            self._written(task.entry)
-            return result
-        self.runtime.details(f"sending **{step}**, trying again: {result.detail or 'no answer'}")
+        while result.status == "retry":
+            self.runtime.details(f"sending **{step}**, trying again: {result.detail or 'no answer'}")
+            result = await self._send_by_queue(task, outline, result.queue)
+        self._written(task.entry)
+        return result
+
+    async def _send_by_queue(self, task: StepTask, outline: OutlineStep, queue: str | None) -> SendResult:
+        """The normal activity, on the queue of a provider whose rate is limited or on the worker's."""
+        step = task.step
         try:
-            result = await self.runtime.remote(
+            result: SendResult = await self.runtime.remote(
                 step,
                 DeliveryActivities.send_message,
                 task,
                 SEND_TIMEOUT,
                 SEND_RETRIES,
-                SEND_FOR,
+                None if queue else SEND_FOR,  # waiting for one's turn is no retry
                 finishes=True,
+                queue=queue,
                 priority=Priority(
                     priority_key=TRANSACTIONAL if outline.transactional else MARKETING,
                     fairness_key=self._entry.campaign,
@@ -312,7 +318,6 @@ class EntryWorkflow:
             if self._exit is not None:
                 raise
             result = await self._act(step, DeliveryActivities.give_up_message, task)
-        self._written(task.entry)
         return result
 
     # Delays and waits.

@@ -61,6 +61,7 @@ class Runtime(Protocol):
         *,
         finishes: bool = False,
         priority: Priority = Priority.default,
+        queue: str | None = None,
     ) -> Any:
         """An activity on the queue, retried; one that `finishes` is waited for where it is cancelled."""
         ...
@@ -118,6 +119,7 @@ class TemporalRuntime:
         *,
         finishes: bool = False,
         priority: Priority = Priority.default,
+        queue: str | None = None,
     ) -> Any:
         """A normal activity."""
         cancellation = ActivityCancellationType.TRY_CANCEL
@@ -131,6 +133,7 @@ class TemporalRuntime:
             retry_policy=retries,
             cancellation_type=cancellation,
             priority=priority,
+            task_queue=queue,
             summary=summary(step),
         )
 

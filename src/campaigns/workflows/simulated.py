@@ -89,6 +89,7 @@ class SimulatedRuntime:
         *,
         finishes: bool = False,
         priority: Priority = Priority.default,
+        queue: str | None = None,
     ) -> Any:
         """As the local one: nothing fails here."""
         return await self.local(step, method, argument, timeout)

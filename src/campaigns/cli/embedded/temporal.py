@@ -98,6 +98,8 @@ def server_command(binary: Path, directory: Path, port: int, ui_port: int) -> li
         "--db-filename", str(directory / "temporal.db"), "--log-level", "error",
         # Twice the speed; what a process wrote outlives it all the same.
         "--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=OFF",
+        # Campaigns take turns where a queue is long.
+        "--dynamic-config-value", "matching.enableFairness=true",
     ]  # fmt: skip
 
 

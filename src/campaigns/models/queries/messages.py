@@ -25,6 +25,7 @@ class MessageRow(NamedTuple):
     attempt: int
     attempt_ends_at: datetime
     error: str | None
+    claimed_at: datetime
 
 
 class Recipient(NamedTuple):
@@ -59,7 +60,7 @@ def _recipient(lock: bool) -> Any:
         select(
             Campaign.status, Entry.customer_id, Entry.status, Entry.exit_request, Entry.held, Entry.trigger,
             Customer.attributes, unsubscribed, Message.id, Message.status, Message.attempt, Message.attempt_ends_at,
-            Message.error,
+            Message.error, Message.claimed_at,
         )
         .join_from(Entry, Campaign, Campaign.key == Entry.campaign_key)
         .outerjoin(Customer, Customer.id == Entry.customer_id)
