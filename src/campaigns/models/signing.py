@@ -9,7 +9,7 @@ import orjson
 from cryptography.fernet import Fernet
 from itsdangerous import BadSignature, URLSafeSerializer
 
-LinkKind = Literal["unsubscribe", "open", "click"]
+LinkKind = Literal["unsubscribe", "open", "click", "confirm"]
 
 
 class Signing:

@@ -428,6 +428,8 @@ class Topic(Table):
     name: Mapped[str]
     opt_in: Mapped[bool]
     """Only who has subscribed to it gets its messages; else all but who has unsubscribed."""
+    double_opt_in: Mapped[bool] = mapped_column(server_default=text("false"))
+    """And has confirmed it by a link that was sent to their address."""
 
 
 class MessageCap(Table):

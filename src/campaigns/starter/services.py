@@ -17,6 +17,7 @@ from campaigns.starter.intake import Intake
 from campaigns.starter.membership import Touch
 from campaigns.starter.message_events import MessageEvents
 from campaigns.starter.rules import Rules
+from campaigns.starter.subscribing import Subscriptions
 from campaigns.workflows.client import EntryClient
 from campaigns.workflows.registry import Journeys, load_journeys
 
@@ -37,6 +38,7 @@ class Services:
     rules: Rules
     housekeeping: Housekeeping
     message_events: MessageEvents
+    subscriptions: Subscriptions
 
 
 def make_services(settings: Settings, database: Database, client: EntryClient) -> Services:
@@ -56,9 +58,11 @@ def make_services(settings: Settings, database: Database, client: EntryClient) -
     rules = Rules(database, intake)
     housekeeping = Housekeeping(database, settings.decisions_kept_for)
     due_entries = DueEntries(database, definitions, intake, dispatcher)
+    message_events = MessageEvents(database, intake, signing)
+    subscriptions = Subscriptions(database, intake, signing, settings.base_url)
     return Services(
         settings, database, journeys, definitions, signing, client, dispatcher, intake, due_entries, rules,
-        housekeeping, MessageEvents(database, intake, signing),
+        housekeeping, message_events, subscriptions,
     )  # fmt: skip
 
 

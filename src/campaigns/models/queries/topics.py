@@ -15,16 +15,17 @@ class TopicRow(NamedTuple):
     key: str
     name: str
     opt_in: bool
+    double_opt_in: bool
 
 
-async def put(connection: Connection, key: str, name: str, *, opt_in: bool) -> None:
+async def put(connection: Connection, key: str, name: str, *, opt_in: bool, double_opt_in: bool) -> None:
     """Makes or changes a topic."""
-    values = {"name": name, "opt_in": opt_in}
+    values = {"name": name, "opt_in": opt_in, "double_opt_in": double_opt_in}
     statement = insert(connection, Topic).values(key=key, **values)
     await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
 
 
 async def listed(connection: Connection) -> list[TopicRow]:
     """All topics, by key."""
-    statement = select(Topic.key, Topic.name, Topic.opt_in).order_by(Topic.key)
+    statement = select(Topic.key, Topic.name, Topic.opt_in, Topic.double_opt_in).order_by(Topic.key)
     return [TopicRow(*row) for row in await connection.execute(statement)]

@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from campaigns.activities.content import address_of
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import customers, decisions, entries, segments
 from campaigns.models.steps import Line
-from campaigns.models.values import Json, Key, Strict, iso, no_control_characters, utc_now
+from campaigns.models.values import Json, Key, Strict, iso, no_control_characters
 from campaigns.starter.http import Body, Limit, decode_cursor, encode_cursor, not_found, parse, takes
 from campaigns.starter.services import Parts
 from campaigns.starter.statistics import entry_json, explain
@@ -25,6 +24,8 @@ class ConsentChange(Strict):
     topic: Key | None = None
     status: Literal["subscribed", "unsubscribed"]
     source: Annotated[Line, Field(max_length=255)] = "api"
+    confirmed: bool = False
+    """Elsewhere, as a topic with double opt-in wants it."""
 
 
 def _checked_id(customer_id: str) -> str:
@@ -38,20 +39,15 @@ def _checked_id(customer_id: str) -> str:
 
 @router.put("/{customer_id:path}/consents", openapi_extra=takes(ConsentChange))
 async def put_consent(customer_id: str, body: Body, parts: Parts) -> Json:
-    """Records a subscription or an unsubscription."""
+    """Records a subscription or an unsubscription; `pending` is one that the customer has to confirm."""
     change = parse(ConsentChange, body)
-    now = utc_now()
-    async with parts.database.write() as connection:
-        attributes = await customers.lock(connection, customer_id)
-        if attributes is None:
-            raise not_found("customer", customer_id)
-        topic = change.topic or ""
-        await customers.put_consent(connection, customer_id, change.channel, topic, change.status, change.source, now)
-        address = address_of(change.channel, attributes)
-        if change.status == "subscribed" and isinstance(address, str):
-            hashed = parts.signing.address_hash(change.channel, address)
-            await customers.forget_opt_out(connection, hashed, change.channel, topic)
-    return {**change.model_dump(exclude_none=True), "at": iso(now)}
+    recorded = await parts.subscriptions.put(
+        customer_id, change.channel, change.topic or "", change.status, change.source, confirmed=change.confirmed
+    )
+    if recorded is None:
+        raise not_found("customer", customer_id)
+    status, at = recorded
+    return {**change.model_dump(exclude_none=True, exclude={"confirmed"}), "status": status, "at": iso(at)}
 
 
 @router.get("/{customer_id:path}/decisions")

@@ -110,3 +110,22 @@ async def unsubscribe(token: str, parts: Parts) -> HTMLResponse:
     await parts.message_events.unsubscribe(message_id, "link")
     said = "<p>You are unsubscribed. You will get no more of these messages.</p>"
     return _page("Unsubscribe", said)
+
+
+@router.get("/s/{token}")
+async def confirm_page(token: str, parts: Parts) -> HTMLResponse:
+    """Asks; a GET changes nothing, for scanners follow links."""
+    topic = await parts.subscriptions.confirm(token, asks_only=True)
+    if topic is None:
+        return _page("Subscribe", _NOT_VALID, 404)
+    button = f'<form method="post"><button>Yes, send me {escape(topic)}</button></form>'
+    return _page("Subscribe", f"<p>Do you want to get {escape(topic)}?</p>{button}")
+
+
+@router.post("/s/{token}")
+async def confirm(token: str, parts: Parts) -> HTMLResponse:
+    """Confirms a subscription with double opt-in; again is harmless."""
+    topic = await parts.subscriptions.confirm(token)
+    if topic is None:
+        return _page("Subscribe", _NOT_VALID, 404)
+    return _page("Subscribed", f"<p>You are subscribed to {escape(topic)}.</p>")

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import messages, topics
@@ -38,6 +38,13 @@ class Topic(Strict):
 
     name: Name
     opt_in: bool = False
+    double_opt_in: bool = False
+
+    @model_validator(mode="after")
+    def _double_is_opt_in(self) -> "Topic":
+        if self.double_opt_in and not self.opt_in:
+            raise ValueError("double_opt_in: needs opt_in")
+        return self
 
 
 @router.put("/message-caps", openapi_extra={"requestBody": {"content": {"application/json": {}}}})
@@ -63,10 +70,14 @@ async def get_message_caps(parts: Parts) -> list[Json]:
 
 @router.put("/topics/{key}", openapi_extra=takes(Topic))
 async def put_topic(key: TopicKey, body: Body, parts: Parts) -> Json:
-    """Makes or changes a topic. With `opt_in` only who has subscribed to it gets its messages."""
+    """Makes or changes a topic. With `opt_in` only who has subscribed to it gets its messages.
+
+    With `double_opt_in` a subscription is pending until the customer follows the link that a campaign, on the event
+    `Subscription Requested`, sends to them.
+    """
     topic = parse(Topic, body)
     async with parts.database.write() as connection:
-        await topics.put(connection, key, topic.name, opt_in=topic.opt_in)
+        await topics.put(connection, key, topic.name, opt_in=topic.opt_in, double_opt_in=topic.double_opt_in)
     return {"key": key, **topic.model_dump()}
 
 
