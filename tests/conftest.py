@@ -26,6 +26,7 @@ async def temporal() -> AsyncIterator[WorkflowEnvironment]:
         dev_server_existing_path=str(temporal_binary(print)),
         data_converter=data_converter,
         dev_server_log_level="error",
+        dev_server_extra_args=["--dynamic-config-value", "matching.enableFairness=true"],
     ) as environment:
         await search_attributes.register(environment.client)
         yield environment

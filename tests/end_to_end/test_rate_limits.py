@@ -54,3 +54,19 @@ async def test_what_waits_for_its_turn_can_be_taken_out(product: Product):
     sent = statistics["steps"][0]["messages"]["sent"]
     assert sent == len(product.providers.texts) < 16
     assert statistics["entries"]["exited"] == 16 - statistics["entries"]["completed"]
+
+
+async def test_campaigns_take_turns(product: Product):
+    product.settings = product.settings.model_copy(update={"rate_limits": "sms=4"})
+    starter = await product.starter()
+    for campaign in ("many", "few"):
+        await starter.campaign(campaign, steps=[{"id": "text", "type": "sms", "body": campaign}])
+    async with product.worker():
+        await enter(starter, "many", 24)
+        await starter.until_waiting("many", "text")
+        await enter(starter, "few", 3)
+        await starter.until_ended("many", 60)
+        await starter.until_ended("few")
+    bodies = [one["body"] for one in product.providers.texts]
+    assert bodies.index("few") < 24
+    assert "few" not in bodies[-6:]

@@ -1,5 +1,6 @@
 """Simulations, drawings, warnings and versions, through the API."""
 
+import json
 from xml.etree import ElementTree
 
 import pytest
@@ -226,3 +227,13 @@ async def test_an_event_that_nobody_has_sent(product: Product):
     assert "nobody has sent the event 'Never Heard Of' so far" in created["advice"]
     await starter.track("ann", "Never Heard Of")
     assert (await starter.call("GET", "/v1/campaigns/c"))["advice"] == []
+
+
+def test_the_proposed_quiet_hours_can_be_taken():
+    texts = definition(steps=[{"type": "sms", "body": "Hi"}])
+    (said,) = [one for one in advise(checked_definition(texts, load_journeys())) if one.startswith("quiet_hours")]
+    proposed = json.loads(said[said.index("{") :])
+    taken = checked_definition({**texts, "quiet_hours": proposed}, load_journeys())
+    assert advise(taken) == []
+    assert taken.quiet_hours is not None
+    assert taken.quiet_hours.of("email").from_ is None

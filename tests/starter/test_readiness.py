@@ -75,7 +75,7 @@ async def test_all_is_well():
     found = await checked([MAIL])
     assert found.pop("postal address") == "unknown"
     assert found == dict.fromkeys(
-        ["SPF", "DKIM", "DMARC", "one-click unsubscription", "visible unsubscribe link"], "ok"
+        ["SPF", "DKIM", "DMARC", "one-click unsubscription", "visible unsubscribe link", "links and images"], "ok"
     )
     assert await checked([{"type": "sms", "body": "Hi"}, {**MAIL, "category": "transactional"}]) == {}
 
@@ -89,6 +89,50 @@ async def test_what_is_objected_to():
     assert objections == {"SPF", "DMARC", "one-click unsubscription", "visible unsubscribe link"}
     assert found["DKIM"] == "unknown"
     assert (await checked([MAIL], mail_from=None))["sender"] == "objection"
+
+
+@pytest.mark.usefixtures("dns_server")
+@pytest.mark.parametrize(
+    ("html", "objected"),
+    [
+        (
+            '<a href="{{ event["url"] }}">go</a><img src="https://x.example/{{ event.a }}.png" alt="{{ event["a"] }}">',
+            [],
+        ),
+        ("<a href='mailto:shop@example.com'>write</a><img src='cid:logo' alt=''>", []),
+        ("<a>go</a>", ["links"]),
+        ("{% if customer.a %}<a href='/cart'>go</a>{% endif %}", ["links"]),
+        ("<a href='javascript:go()'>go</a>", ["links"]),
+        ("<img src='http://x.example/a.png' alt='a'>", ["images"]),
+        ("<img src='https://x.example/a.png'>", ["images"]),
+        ("<img src='a.png'>", ["images", "images"]),
+        (
+            "<mjml><mj-body><mj-section><mj-column><mj-button href='shop'>x</mj-button></mj-column></mj-section></mj-body></mjml>",
+            ["links"],
+        ),
+        ("<mjml></mjml>", ["links and images"]),
+    ],
+)
+async def test_links_and_images(html: str, objected: list[str]):
+    definition = parse_campaign(
+        {
+            "key": "c",
+            "name": "C",
+            "trigger": {"type": "event", "event": "E"},
+            "steps": [{"type": "email", "template": "t"}],
+        }
+    )
+    template = {
+        "subject": "Hi",
+        "text": "{{ unsubscribe_url }}",
+        "locales": {"de": {"html": html + "{{ unsubscribe_url }}"}},
+    }
+    if html == "<mjml></mjml>":
+        template["locales"]["de"]["html"] = html
+    found = await readiness(settings(), definition, {"t": template})
+    assert [
+        one["check"] for one in found if one["status"] == "objection" and one["check"] != "visible unsubscribe link"
+    ] == objected
 
 
 async def test_without_dns_nobody_knows(monkeypatch):

@@ -56,6 +56,14 @@ class Checked:
     variables: dict[str, set[tuple[str, str]]]
 
 
+@dataclass(frozen=True)
+class Looked:
+    """Where the links of each HTML lead, and its images with what stands for them; `{{}}` is what Liquid fills."""
+
+    links: dict[str, list[str]]
+    images: dict[str, list[tuple[str, str | None]]]
+
+
 class _Process:
     """One process, used by one thread."""
 
@@ -166,3 +174,13 @@ def check(parts: Mapping[str, Part]) -> Checked:
         return Checked(dict.fromkeys(parts, answer["error"]), {})
     variables = {name: {(root, path) for root, path in found} for name, found in answer["variables"].items()}
     return Checked(answer["errors"], variables)
+
+
+async def look(parts: Mapping[str, Part]) -> Looked:
+    """The links and images of HTML. Raises RenderingError for what is none."""
+    answer = await asyncio.wrap_future(_request("look", parts))
+    if "error" in answer:
+        raise RenderingError("", answer["error"])
+    return Looked(
+        answer["links"], {name: [(src, alt) for src, alt in found] for name, found in answer["images"].items()}
+    )

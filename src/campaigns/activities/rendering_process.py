@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from typing import Any, ClassVar
 
 import css_inline
+import lxml.html
 import orjson
 from inscriptis import get_text
 from inscriptis.model.config import ParserConfig
@@ -170,7 +171,23 @@ def check(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"errors": errors, "variables": variables}
 
 
-REQUESTS = {"render": render, "check": check}
+def look(request: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"parts": {name: [source, is HTML]}}` to the targets of links, and the images with what is said in their place.
+
+    `{"links": {name: [target, …]}, "images": {name: [[source, alt], …]}}`; what Liquid puts in is `{{}}`.
+    """
+    links: dict[str, list[str]] = {}
+    images: dict[str, list[list[str | None]]] = {}
+    for name, (source, _) in request["parts"].items():
+        # Variables may hold quotes, which would end an attribute.
+        html = re.sub(r"\{%.*?%\}", "", re.sub(r"\{\{.*?\}\}", "{{}}", _html_of(source)))
+        document = lxml.html.fromstring(html if html.strip() else "<p>")
+        links[name] = [one.get("href", "").strip() for one in document.iter("a")]
+        images[name] = [[one.get("src", "").strip(), one.get("alt")] for one in document.iter("img")]
+    return {"links": links, "images": images}
+
+
+REQUESTS = {"render": render, "check": check, "look": look}
 
 
 def serve(connection: Connection) -> None:

@@ -61,6 +61,10 @@ MESSAGE_EVENTS = {
     **{f"SMS {what}": "sms" for what in ("Delivered", "Failed")},
 }
 SMS_LENGTH, SMS_UNICODE_LENGTH = 160, 70
+_LEGAL_HOURS = (
+    "the law of the United States, as one, allows 08:00 to 21:00 where the receiver is (47 CFR 64.1200): "
+    '{"channels": {"sms": {"from": "21:00", "to": "08:00"}}}'
+)
 
 
 def advise(definition: Campaign) -> list[str]:
@@ -93,7 +97,7 @@ def _settings_warnings(definition: Campaign) -> Iterator[tuple[str, str]]:
     steps = definition.all_steps
     texts = [step for step in steps if isinstance(step, Sms | WhatsApp) and step.category == "marketing"]
     if texts and definition.quiet_hours is None:
-        yield "quiet_hours", "there are none, so marketing texts may go out at night"
+        yield "quiet_hours", f"there are none, so marketing texts may go out at night; {_LEGAL_HOURS}"
     if not any(isinstance(step, MessageBase | Update) for step in steps):
         yield "steps", "nothing is sent, and nothing is changed"
 

@@ -5,7 +5,6 @@ By the senders' guidelines of Gmail (https://support.google.com/a/answer/81126) 
 over HTTPS, a visible way to unsubscribe, and who the sender is.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from email.utils import parseaddr
 from typing import Literal, Protocol
@@ -14,12 +13,15 @@ from dns.asyncresolver import Resolver
 from dns.exception import DNSException
 from dns.resolver import NXDOMAIN, NoAnswer
 
+from campaigns.activities.rendering import Part, RenderingError, look
 from campaigns.models.campaign import Campaign
 from campaigns.models.settings import Settings
 from campaigns.models.steps import Email
 from campaigns.models.values import Json
 
 LOOKUP_S = 3.0
+_LINKS = ("https://", "http://", "mailto:", "tel:", "sms:", "#", "{{}}")
+_IMAGES = ("https://", "cid:", "{{}}")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ async def readiness(
         found += await _domain(settings, domain, lookup)
     if "" in senders:
         found.append(Check("sender", "objection", "neither step nor CAMPAIGNS_MAIL_FROM says whom the mail is from"))
-    found += [_visible_link(step, _texts(step, templates)) for step in steps]
+    for step in steps:
+        content = _content(step, templates)
+        found.append(_visible_link(step, content))
+        found += await _links_and_images(step, content)
     detail = "many countries want the sender's in each mail: please look that it is there"
     found.append(Check("postal address", "unknown", detail))
     order = {"objection": 0, "unknown": 1, "ok": 2}
@@ -81,13 +86,51 @@ def _https(settings: Settings) -> Check:
     return Check("one-click unsubscription", "objection", detail)
 
 
-def _texts(step: Email, templates: dict[str, Json]) -> Iterable[str]:
-    content: Json = templates.get(step.template, {}) if step.template else {"html": step.html, "text": step.text}
-    return [str(content[name]) for name in ("html", "text") if content.get(name)]
+def _content(step: Email, templates: dict[str, Json]) -> dict[str, str]:
+    """The parts of the mail, and of its variants by locale."""
+    if step.template is None:
+        variants: dict[str, Json] = {"": {"html": step.html, "text": step.text}}
+    else:
+        template = templates.get(step.template, {})
+        variants = {"": template, **{f"{locale} ": part for locale, part in template.get("locales", {}).items()}}
+    return {
+        f"{locale}{name}": str(part[name])
+        for locale, part in variants.items()
+        for name in ("html", "text")
+        if part.get(name)
+    }
 
 
-def _visible_link(step: Email, texts: Iterable[str]) -> Check:
-    missing = [text for text in texts if "unsubscribe_url" not in text]
+async def _links_and_images(step: Email, content: dict[str, str]) -> list[Check]:
+    """Links that lead nowhere, and images that mailbox providers don't show or that say nothing where they are not."""
+    pages = {name: Part(text, html=True) for name, text in content.items() if name.endswith("html")}
+    if not pages:
+        return []
+    try:
+        found = await look(pages)
+    except RenderingError as error:
+        return [Check("links and images", "objection", error.reason, step.id)]
+    objections = [
+        Check(
+            "links", "objection", f"{name}: a link leads to {target!r}, which is nowhere outside of this text", step.id
+        )
+        for name, targets in found.links.items()
+        for target in targets
+        if not target.startswith(_LINKS)
+    ]
+    for name, images in found.images.items():
+        for source, alt in images:
+            if not source.startswith(_IMAGES):
+                said = f"{name}: the image {source[:80]!r} is not shown: it needs an https address"
+                objections.append(Check("images", "objection", said, step.id))
+            if alt is None:
+                said = f"{name}: the image {source[:80]!r} has no alt text for who does not see it"
+                objections.append(Check("images", "objection", said, step.id))
+    return objections or [Check("links and images", "ok", "links lead out, images are shown and described", step.id)]
+
+
+def _visible_link(step: Email, content: dict[str, str]) -> Check:
+    missing = [text for text in content.values() if "unsubscribe_url" not in text]
     if missing:
         detail = "a part of the mail has no {{ unsubscribe_url }}: who finds no link presses 'spam'"
         return Check("visible unsubscribe link", "objection", detail, step.id)
