@@ -1,9 +1,15 @@
 """What came of messages: opened, clicked, delivered, bounced, complained of, answered with STOP."""
 
+import base64
+import json
 import re
+import time
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
+from pydantic import SecretStr
+from standardwebhooks.webhooks import Webhook
 from twilio.request_validator import RequestValidator
 
 from campaigns.cli.demo import inconsistencies
@@ -397,3 +403,56 @@ async def test_reports_that_come_by_mail(product: Product, report: str, counted:
         await starter.track("ann", "c")
         statistics = await starter.until_ended("c")
         assert statistics["steps"][0]["skipped"] == ({"suppressed": 1} if suppressed else {})
+
+
+SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
+
+
+async def mail_webhook(starter: Starter, type_: str, *, secret: str = SECRET, age_s: int = 0, **data: object) -> int:
+    """A mail service's request, signed by Standard Webhooks."""
+    body = json.dumps({"type": type_, "timestamp": "2026-01-01T00:00:00Z", "data": data})
+    at = datetime.now(UTC) - timedelta(seconds=age_s)
+    signature = Webhook(secret).sign("msg_1", at, body)
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": signature}
+    async with httpx2.AsyncClient() as service:
+        return (await service.post(f"{starter.url}/callbacks/mail", content=body, headers=headers)).status_code
+
+
+async def test_mail_services_tell_by_signed_webhooks(product: Product):
+    product.settings = product.settings.model_copy(update={"mail_webhook_secret": SecretStr(SECRET)})
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.campaign("c", frequency=EVERY_TIME, steps=[MAIL])
+    async with product.worker():
+        await starter.track("ann", "c")
+        await starter.until_ended("c")
+        known_as = str(product.providers.mails[0]["Message-ID"])
+        other = "whsec_" + base64.b64encode(b"o" * 32).decode()
+        assert await mail_webhook(starter, "email.bounced", secret=other, message_id=known_as) == 403
+        assert await mail_webhook(starter, "email.bounced", age_s=3600, message_id=known_as) == 403
+        assert (await starter.api.post("/callbacks/mail", json={})).status_code == 403
+        for headers in ({"webhook-signature": "v1"}, {"webhook-signature": "v1,é"}, {"webhook-timestamp": "x"}):
+            whole = {
+                "webhook-id": "1",
+                "webhook-timestamp": str(int(time.time())),
+                "webhook-signature": "v1,x",
+                **headers,
+            }
+            encoded = {name: value.encode() for name, value in whole.items()}
+            assert (await starter.api.post("/callbacks/mail", content=b"\xff{}", headers=encoded)).status_code == 403
+        assert await messages(starter, "c", "mail") == {"sent": 1}
+        assert await mail_webhook(starter, "email.sent", whatever=1) == 204
+        assert await mail_webhook(starter, "email.bounced", message_id="<nobody@example.com>") == 204
+        assert await mail_webhook(starter, "email.bounced") == 400
+        for _ in range(2):
+            assert await mail_webhook(starter, "email.delivered", message_id=known_as, more=[1]) == 204
+        assert await mail_webhook(starter, "email.complained", message_id=known_as) == 204
+        assert await messages(starter, "c", "mail") == {"sent": 1, "delivered": 1, "complained": 1}
+        await starter.track("ann", "c")
+        statistics = await starter.until_ended("c")
+    assert statistics["steps"][0]["skipped"] == {"suppressed": 1}
+
+
+async def test_without_a_secret_no_webhook_is_taken(product: Product):
+    starter = await product.starter()
+    assert await mail_webhook(starter, "email.bounced", message_id="x") == 403

@@ -166,7 +166,7 @@ async def test_a_journey_as_data_over_a_change_of_clock():
 
 async def test_skipping_and_taking_out():
     async with told(DECLARED, templates=HELLO) as story:
-        await story.enters({"email": "ann@example.com"})
+        await story.enters({"email": "ann@example.com", "name": "Ann"})
         await story.skip_wait()
         await story.after(days(2))
         assert [step for step, _ in story.sent()] == ["mail"]

@@ -88,6 +88,34 @@ async def test_an_event_that_comes_before_the_start(product: Product):
     assert len(product.providers.mails) == 1
 
 
+async def test_another_starter_starts_the_entry_while_the_signal_is_on_its_way(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing has begun when the signal finds no workflow, and then it has: the event is signalled all the same."""
+    from campaigns.models.queries import entries
+
+    starter = await product.starter(dispatching=False)
+    await starter.customer("ann")
+    await starter.campaign("c", steps=WAIT)
+    await starter.track("ann", "c")
+    await starter.track("ann", "Go")
+    start, signal = sorted(await _rows(starter), key=lambda row: row.kind != "start")
+    original = entries.has_begun
+
+    async def other_starts_then(connection: object, entry_id: str) -> bool:
+        monkeypatch.setattr(entries, "has_begun", original)
+        found = await original(connection, entry_id)
+        assert await starter.parts.dispatcher.act(start)
+        await starter.until_waiting("c", "wait")
+        return found
+
+    async with product.worker():
+        monkeypatch.setattr(entries, "has_begun", other_starts_then)
+        assert await starter.parts.dispatcher.act(signal)
+        await starter.until_ended("c")
+    assert len(product.providers.mails) == 1
+
+
 async def test_the_database_is_away_for_a_moment(product: Product, monkeypatch: pytest.MonkeyPatch):
     """Every kind of activity fails at first: the entry goes on where it was, and nothing is sent twice."""
     from campaigns.activities import delivery, progress

@@ -26,7 +26,7 @@ from campaigns.journeys import (
     prop,
     sms,
 )
-from campaigns.workflows.code import iso_duration
+from campaigns.workflows.code_conditions import iso_duration
 from campaigns.workflows.registry import load_journeys
 
 WRONG = Path(__file__).parents[1] / "support" / "wrong_types" / "journey.py"

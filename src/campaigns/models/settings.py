@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     dkim_selector: str | None = None
     webhook_allow_internal: bool = False
     webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
+    mail_webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
     rate_limits: Annotated[str, AfterValidator(_rate_limits)] | None = None
     journeys: Path | None = None
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None

@@ -1,7 +1,7 @@
 """The facts around a decision, and what follows from it: all in the caller's transaction, under the customer's lock."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -66,7 +66,7 @@ async def admit(
         entry_id = None
         if verdict.outcome is Outcome.ENTERED:
             entry_id = uuid4().hex
-            await entries.add(connection, _entry_row(entry_id, one, person, trigger))
+            await entries.add(connection, _entry_row(entry_id, one, person, _completed(definitions, one, trigger)))
             owed.append(DispatchRow(f"start-{entry_id}", "start", entry_id, {}))
             every = one.definition.re_enters_every if one.definition else None
             if every:
@@ -189,6 +189,12 @@ async def _preempt(connection: Connection, entry_ids: list[str], now: datetime) 
 def exit_row(entry_id: str, cause: EndedBy) -> DispatchRow:
     """Owes an entry its exit signal."""
     return DispatchRow(f"exit-{entry_id}-{cause.value}", "exit", entry_id, {"cause": cause.value})
+
+
+def _completed(definitions: Definitions, one: _Listening, trigger: Trigger) -> Trigger:
+    if one.definition is None or trigger.type != "event":
+        return trigger
+    return replace(trigger, properties=definitions.completed(one.definition, trigger.properties))
 
 
 def _entry_row(entry_id: str, one: _Listening, person: Person, trigger: Trigger) -> Json:

@@ -99,14 +99,14 @@ class Dispatcher:
             case _:
                 return await self._signal(row)
 
-    async def _start(self, entry_id: str, signal: Signal | None = None) -> bool:
+    async def _start(self, entry_id: str) -> bool:
         # Only an entry that has left no trace is started: a closed run may be gone from Temporal.
         async with self._database.read() as connection:
             entry = await dispatch.entry_to_start(connection, entry_id)
             if entry is None or entry.status != "running" or await entries.has_begun(connection, entry_id):
                 return True
             definition = await self._definitions.get(connection, entry.campaign_key, entry.version)
-        await self._client.start(self._input(entry, definition), signal)
+        await self._client.start(self._input(entry, definition))
         return True
 
     def _input(self, entry: Any, definition: Campaign) -> EntryInput:
@@ -124,13 +124,16 @@ class Dispatcher:
             return True
         async with self._database.read() as connection:
             entry = await dispatch.entry_to_start(connection, row.entry_id)
+            if entry is None or entry.status != "running":
+                return True
             begun = await entries.has_begun(connection, row.entry_id)
-        if entry is None or entry.status != "running":
-            return True
-        if not begun:
-            # The signal came before the start did.
-            return await self._start(row.entry_id, signal)
-        return await self.reconcile(row.entry_id)
+            definition = await self._definitions.get(connection, entry.campaign_key, entry.version)
+        if begun:
+            # It was started after the first try, or it is closed.
+            return await self.reconcile(row.entry_id) or await self._client.signal(row.entry_id, signal)
+        # The signal came before the start did. Whoever starts the entry meanwhile, it gets the signal; where it has
+        # ended meanwhile, the next try finds that out.
+        return await self._client.start(self._input(entry, definition), signal)
 
     async def reconcile(self, entry_id: str) -> bool:
         """An entry that runs here but whose workflow is closed has failed: it was terminated in Temporal."""

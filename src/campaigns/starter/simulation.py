@@ -273,7 +273,8 @@ class _World:
     def _trigger(self) -> Trigger:
         scenario, stated = self._scenario, self._scenario.definition.trigger
         if isinstance(stated, EventTrigger):
-            return Trigger("simulated", "event", stated.event, scenario.at, scenario.trigger)
+            properties = self._journeys.completed(scenario.definition.workflow or "", scenario.trigger)
+            return Trigger("simulated", "event", stated.event, scenario.at, properties)
         return Trigger("simulated", "segment", str(scenario.trigger.get("segment", stated.segments[0])), scenario.at)
 
     def _make_journey(self) -> EntryWorkflow:

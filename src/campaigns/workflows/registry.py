@@ -46,6 +46,11 @@ class Journeys:
         journey = self.get(name)
         return journey is None or journey.accepts(properties)
 
+    def completed(self, name: str, properties: Json) -> Json:
+        """The trigger's properties, with the defaults that the journey's type has for those that were left out."""
+        journey = self.get(name)
+        return properties if journey is None else journey.completed(properties)
+
     def settings(self, name: object) -> Json:
         """The campaign's settings as the code states them. Raises Invalid where there is no such journey."""
         journey = self._classes.get(name) if isinstance(name, str) else None

@@ -40,7 +40,7 @@ class Started(BaseModel):
 class Quick(Journey[Started]):
     """Rounds of waiting, and then every verb."""
 
-    hello = email("Hello {{ customer.name }}", text="Note: {{ event.note | default: '' }}")
+    hello = email("Hello {{ customer.name }}", text="Note: {{ event.note }}")
     pause = delay(seconds(1))
     date = delay_until_date("soon")
     again = wait(go=event("Go"), timeout=seconds(20))

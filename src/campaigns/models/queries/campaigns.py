@@ -41,6 +41,10 @@ class Code(Protocol):
         """Whether a trigger with these properties is what the journey expects."""
         ...
 
+    def completed(self, name: str, properties: Json) -> Json:
+        """The trigger's properties with the defaults of those that were left out."""
+        ...
+
 
 class Definitions:
     """Parsed definitions by key and version. What has been live is frozen, so it is kept; a draft is not.
@@ -77,6 +81,10 @@ class Definitions:
     def accepts(self, definition: Definition, properties: Json) -> bool:
         """Whether the campaign's journey, if it is in code, expects a trigger with these properties."""
         return definition.workflow is None or self._code.accepts(definition.workflow, properties)
+
+    def completed(self, definition: Definition, properties: Json) -> Json:
+        """The trigger's properties, with the defaults that a journey in code has for those that were left out."""
+        return properties if definition.workflow is None else self._code.completed(definition.workflow, properties)
 
 
 def _rows() -> Any:

@@ -5,12 +5,13 @@ from urllib.parse import parse_qsl
 
 import structlog
 from fastapi import APIRouter, Request, Response
-from pydantic import Field
+from pydantic import BaseModel, Field
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from twilio.request_validator import RequestValidator
 
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.values import Json, Strict
-from campaigns.starter.http import Body, Problem, parse, read_body
+from campaigns.starter.http import Body, Problem, load_json, parse, read_body
 from campaigns.starter.mail_reports import read_reports
 from campaigns.starter.message_events import Happening
 from campaigns.starter.services import Parts, Services
@@ -76,6 +77,55 @@ async def twilio_incoming(request: Request, parts: Parts) -> Response:
     return Response('<?xml version="1.0" encoding="UTF-8"?><Response/>', media_type="text/xml")
 
 
+class MailReport(BaseModel):
+    """What a webhook says of a mail; services say more than this."""
+
+    message_id: Annotated[str, Field(min_length=1, max_length=998)]
+    """The Message-ID, or our id, which is its first half."""
+    hard: bool = True
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class MailWebhook(BaseModel):
+    """A webhook about a mail, as Standard Webhooks recommends the form."""
+
+    type: Annotated[str, Field(max_length=100)]
+    data: MailReport
+
+
+_REPORTED: dict[str, Happening] = {
+    f"email.{one}": one for one in ("delivered", "bounced", "complained", "opened", "clicked")
+}
+
+
+@router.post("/mail")
+async def mail_webhook(request: Request, parts: Parts) -> Response:
+    """What a mail service tells of a mail, signed by Standard Webhooks (https://www.standardwebhooks.com).
+
+    `{"type": "email.bounced", "data": {"message_id", "hard", "reason"}}`; what is not ours is let pass, for a service
+    would repeat what it sees refused.
+    """
+    raw = await read_body(request, MAX_BYTES)
+    secret = parts.settings.mail_webhook_secret
+    try:
+        if secret is None:
+            raise WebhookVerificationError
+        Webhook(secret.get_secret_value()).verify(raw, dict(request.headers), json_parse=False)
+    except (WebhookVerificationError, ValueError):
+        raise Problem(403, "Forbidden", "the request does not bear the service's signature, or is old") from None
+    told = load_json(raw)
+    what = _REPORTED.get(str(told.get("type")) if isinstance(told, dict) else "")
+    if what is not None:
+        data = parse(MailWebhook, told).data
+        await _record(parts, _known_as(data.message_id), what, data.reason, hard=data.hard)
+    return Response(status_code=204)
+
+
+def _known_as(message_id: str) -> str:
+    """Our id of a Message-ID."""
+    return message_id.strip("<>").partition("@")[0]
+
+
 class MessageReport(Strict):
     """What a mail service, or a mailbox for bounces, tells of a message."""
 
@@ -101,8 +151,7 @@ async def report_by_mail(request: Request, parts: Parts) -> Json:
 async def report(message_id: str, body: Body, parts: Parts) -> Response:
     """What came of a message, by its id or its Message-ID. Hard bounces and complaints suppress the address."""
     told = parse(MessageReport, body)
-    known_as = message_id.strip("<>").partition("@")[0]
-    if not await _record(parts, known_as, told.type, told.reason, hard=told.hard):
+    if not await _record(parts, _known_as(message_id), told.type, told.reason, hard=told.hard):
         raise Problem(404, "Not found", f"there is no message {message_id!r}")
     return Response(status_code=204)
 
