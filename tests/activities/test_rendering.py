@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from campaigns.activities import rendering
 from campaigns.activities.rendering import Part, Rendered, RenderingError, check, render
 
 
@@ -156,13 +157,26 @@ async def test_what_takes_too_long_is_killed_and_holds_up_nobody():
     await asyncio.gather(*hostile, return_exceptions=True)
 
 
-async def test_a_process_that_dies_is_replaced():
+async def test_a_process_that_is_killed_from_outside_is_replaced():
+    await asyncio.gather(*(rendered("{{ n }}", {"n": number}) for number in range(8)))
+    for _ in range(3):
+        killed = own_processes()
+        for process in killed:
+            os.kill(process, signal.SIGKILL)
+        assert [await rendered(f"a{number}") for number in range(4)] == ["a0", "a1", "a2", "a3"]
+        assert not set(killed) & set(own_processes())
+
+
+async def test_one_that_hangs_for_no_fault_of_the_text_fails_nobody(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rendering, "ANSWER_S", 0.3)
     await rendered("x")
-    for process in own_processes():
-        os.kill(process, signal.SIGKILL)
-    found = [await asyncio.gather(rendered(f"a{number}"), return_exceptions=True) for number in range(6)]
-    assert sum(isinstance(one, RenderingError) for (one,) in found) <= 3
-    assert found[-1] == ["a5"]
+    stopped = own_processes()
+    for process in stopped:
+        os.kill(process, signal.SIGSTOP)
+    assert await rendered("Hi {{ name }}", {"name": "Ann"}) == "Hi Ann"
+    for process in stopped:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 async def test_the_process_knows_nothing_and_ends_with_its_parent(tmp_path: Path):

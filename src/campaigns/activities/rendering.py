@@ -5,12 +5,14 @@ The processes belong to this process, are started when they are needed, and end 
 
 import asyncio
 import atexit
+import signal
 import subprocess
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Pipe
 from typing import Any
@@ -21,7 +23,10 @@ PROCESSES = 2
 START_S = 60.0
 ANSWER_S = 10.0
 """So long an answer may take on a busy machine; its computing time has a limit of its own, which is shorter."""
+DYING_S = 0.5
 KEPT_SLOW = 1_000
+FAULTS_OF_TEXTS = {signal.SIGPROF, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+"""What a process dies of that computed too long, or whose compiled code failed; any other end is not the text's."""
 
 
 class RenderingError(Exception):
@@ -30,6 +35,10 @@ class RenderingError(Exception):
     def __init__(self, part: str, reason: str) -> None:
         super().__init__(f"{part}: {reason}" if part else reason)
         self.part, self.reason = part, reason
+
+
+class RenderingUnavailable(Exception):
+    """No process could render just now, for no fault of the text: it may be tried again."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class _Process:
             )  # fmt: skip
         if not self._connection.poll(START_S) or self._received() != b"ready":
             self.kill()
-            raise OSError("the process that renders does not start")
+            raise RenderingUnavailable("the process that renders does not start")
 
     def _received(self) -> bytes:
         try:
@@ -87,21 +96,24 @@ class _Process:
             return b""
 
     def ask(self, request: bytes) -> bytes | None:
-        """The answer; None where there came none, and the process is no more."""
-        try:
+        """The answer; None where the text has killed the process. Raises RenderingUnavailable where that ended so."""
+        answer = b""
+        with suppress(OSError):  # it has died
             self._connection.send_bytes(request)
-            if self._connection.poll(ANSWER_S) and (answer := self._received()):
-                return answer
-        except OSError:
-            pass  # it has died
-        self.kill()
+            answer = self._received() if self._connection.poll(ANSWER_S) else b""
+        if answer:
+            return answer
+        if self.kill() not in FAULTS_OF_TEXTS:
+            raise RenderingUnavailable("the process that renders has ended")
         return None
 
-    def kill(self) -> None:
-        """Ends it."""
+    def kill(self) -> int:
+        """Ends it, if it is not dead already; by which signal it died."""
         self._connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            return -self._process.wait(DYING_S)
         self._process.kill()
-        self._process.wait()
+        return -self._process.wait()
 
 
 class _Pool:
@@ -125,20 +137,31 @@ class _Pool:
             asked = orjson.dumps(request)
         except TypeError as error:
             return {"error": str(error)}
-        process: _Process | None = getattr(self._own, "process", None)
-        if process is None:
-            process = self._own.process = _Process()
-            self._processes.add(process)
-        answer = process.ask(asked)
+        try:
+            answer = self._answered(asked)
+        except RenderingUnavailable:
+            answer = self._answered(asked)  # by a new one
         if answer is None:
-            self._processes.discard(process)
-            self._own.process = None
             self._known_slow[text] = None
             if len(self._known_slow) > KEPT_SLOW:
                 self._known_slow.popitem(last=False)
             return {"error": "takes too long, or too much memory"}
         found: dict[str, Any] = orjson.loads(answer)
         return found
+
+    def _answered(self, request: bytes) -> bytes | None:
+        process: _Process | None = getattr(self._own, "process", None)
+        if process is None:
+            process = self._own.process = _Process()
+            self._processes.add(process)
+        answer = None
+        try:
+            answer = process.ask(request)
+        finally:
+            if answer is None:
+                self._processes.discard(process)
+                self._own.process = None
+        return answer
 
     def close(self) -> None:
         """Ends the processes."""
@@ -157,7 +180,7 @@ def _request(do: str, parts: Mapping[str, Part], **more: Any) -> "Future[dict[st
 async def render(parts: Mapping[str, Part], variables: Mapping[str, Any], *, makes_text: bool = False) -> Rendered:
     """The parts with the variables (JSON) put in; `makes_text` adds a `text` to an `html` that has none.
 
-    Raises RenderingError for anything that goes wrong.
+    Raises RenderingError for anything that is wrong with them, and RenderingUnavailable where it may be tried again.
     """
     answer = await asyncio.wrap_future(_request("render", parts, variables=variables, makes_text=makes_text))
     if "error" in answer:
