@@ -86,6 +86,8 @@ class _Ready:
     """Where its tracked links lead."""
     doubled: bool = False
     """An earlier attempt may have arrived too."""
+    is_first: bool = True
+    """No attempt was made before."""
 
 
 class DeliveryActivities:
@@ -232,7 +234,8 @@ class DeliveryActivities:
         step, recipient, before = wanted.step, wanted.recipient, wanted.earlier
         again = before is not None and (before.status == "sending" or MAY_HAVE_BEEN_SENT in (before.error or ""))
         doubled = again and step.channel != "webhook"
-        ready = _Ready(outgoing, step, recipient.customer_id or "", utc_now(), doubled=doubled)
+        customer_id, is_first = recipient.customer_id or "", before is None
+        ready = _Ready(outgoing, step, customer_id, utc_now(), doubled=doubled, is_first=is_first)
         if not (self._tracks and isinstance(step, Email) and step.tracking and outgoing.html):
             return ready
         tracked = track(outgoing.html, outgoing.message_id, self._base_url, self._signing)
@@ -336,7 +339,7 @@ class DeliveryActivities:
         """The number of the attempt that may now begin; checks again what could have changed since."""
         now = utc_now()
         async with self._database.write() as connection:
-            capped = await self._capped(connection, ready, now)
+            capped = await self._capped(connection, ready, now) if ready.is_first else None
             recipient = await self._recipient(connection, task, ready.step, lock=True)
             if recipient is None:
                 return SendResult("ended", EndedBy.ERASED)

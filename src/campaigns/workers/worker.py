@@ -48,7 +48,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     restrictions = SandboxRestrictions.default.with_passthrough_modules(
         "campaigns", "sqlalchemy", "aiosmtplib", "aiohttp", "twilio", "phonenumbers", "email_validator",
         "structlog", "itsdangerous", "orjson", "google", "requests", "cryptography", "yarl",
-        "lxml", "dkim", "standardwebhooks",
+        "dkim", "standardwebhooks",
     )  # fmt: skip
     return SandboxedWorkflowRunner(restrictions=restrictions)
 
