@@ -9,7 +9,7 @@ from campaigns.models.campaign import Campaign, EventTrigger, Interval, SegmentT
 from campaigns.models.conditions import Facts, holds, value_at
 from campaigns.models.database import Connection
 from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
-from campaigns.models.queries import campaigns, decisions, dispatch, due_entries, entries, facts, segments
+from campaigns.models.queries import decisions, dispatch, due_entries, entries, facts, segments
 from campaigns.models.queries.campaigns import CampaignRow, Definitions
 from campaigns.models.queries.dispatch import SWEEP_AFTER, DispatchRow
 from campaigns.models.queries.entries import PastEntries, RunningEntry
@@ -43,22 +43,25 @@ async def admit(
     definitions: Definitions,
     person: Person,
     trigger: Trigger,
+    rows: Sequence[CampaignRow],
     *,
     only: str | None = None,
     but_for: str | None = None,
+    is_new: bool = True,
 ) -> tuple[list[Decision], list[DispatchRow]]:
     """Decides about one trigger; writes decisions, entries, and what they owe to Temporal.
 
-    `only` names the campaign that the trigger is for, where it is no other's; `but_for` the one that has made it
-    itself, and which it does not trigger.
+    `rows` are the campaigns that listen for it. `only` names the campaign that it is for, where it is no other's;
+    `but_for` the one that has made it itself, and which it does not trigger. One that is not new may have entered the
+    customer before.
     """
-    rows = await campaigns.triggered_by(connection, trigger.type, [trigger.name])
     listening = [await _listening(connection, definitions, row, trigger) for row in rows if row.status != "archived"]
     rivals = _rivals(listening, person)
     listening = [one for one in listening if only in (None, one.row.key) and one.row.key != but_for]
     if not listening:
         return [], []
-    candidates = await _candidates(connection, definitions, person, trigger, listening)
+    used = set() if is_new else await decisions.entered_by(connection, person.id, trigger.id)
+    candidates = await _candidates(connection, definitions, person, trigger, listening, used)
     verdicts = decide(candidates, rivals, person.now)
     owed = await _preempt(connection, verdicts.preempted, person.now)
     made = []
@@ -101,6 +104,7 @@ async def _candidates(
     person: Person,
     trigger: Trigger,
     listening: Sequence[_Listening],
+    used: set[str],
 ) -> list[Candidate]:
     live = [one.definition for one in listening if one.definition and one.row.status == "live"]
     conditions = [one.trigger.where for one in live if isinstance(one.trigger, EventTrigger)]
@@ -114,7 +118,6 @@ async def _candidates(
         properties=trigger.properties,
         trigger=trigger.properties,
     )
-    used = await decisions.entered_by(connection, person.id, trigger.id) if live else set()
     past = await entries.past_of_customer(connection, person.id, [one.key for one in live]) if live else []
     active = True
     if trigger.type == "segment":

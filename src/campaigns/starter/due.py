@@ -89,7 +89,8 @@ class DueEntries:
             return []  # Who comes back to the segment enters by that.
         every = definition.re_enters_every
         trigger = Trigger(f"due:{campaign}:{iso(due_at)}", "segment", segment, person.now)
-        made, owed = await admit(connection, self._definitions, person, trigger, only=campaign)
+        rows = await campaigns.triggered_by(connection, segment)
+        made, owed = await admit(connection, self._definitions, person, trigger, rows, only=campaign, is_new=False)
         for decision in made:
             if every and decision.outcome is not Outcome.ENTERED:
                 again = decision.retry_at or _next(due_at, every, person.now)

@@ -23,7 +23,7 @@ from campaigns.models.queries import (
     messages,
     segments,
 )
-from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.queries.campaigns import CampaignRow, Definitions
 from campaigns.models.queries.dispatch import SWEEP_AFTER, DispatchRow
 from campaigns.models.queries.entries import RunningEntry
 from campaigns.models.queries.rescheduling import reschedule
@@ -230,7 +230,8 @@ class Intake:
         for change in changes:
             if change.entered:
                 trigger = Trigger(f"{change.segment}:{uuid4().hex}", "segment", change.segment, person.now)
-                made, owed = await admit(connection, self._definitions, person, trigger, but_for=but_for)
+                rows = await campaigns.triggered_by(connection, change.segment)
+                made, owed = await admit(connection, self._definitions, person, trigger, rows, but_for=but_for)
                 outcome.decisions += made
                 outcome.owed += owed
                 if made:
@@ -338,13 +339,14 @@ class Intake:
             if owed:
                 outcome.signalled.append(entry.id)
                 outcome.owed.extend(owed)
-        await self._convert_others(connection, person, trigger, origin)
+        triggered, goals = await campaigns.listening_to(connection, trigger.name)
+        await self._convert_others(connection, person, trigger, goals, origin)
         await dispatch.add(connection, outcome.owed, person.now + SWEEP_AFTER)
         # Memberships follow first: like the customer's events, they include what has just happened.
         touch = Touch(f"event {trigger.name}", events=frozenset([trigger.name]), is_new=person.is_new)
         changes = await follow(connection, person, touch)
         own = origin.campaign if origin else None
-        made, owed = await admit(connection, self._definitions, person, trigger, but_for=own)
+        made, owed = await admit(connection, self._definitions, person, trigger, triggered, but_for=own)
         outcome.decisions += made
         outcome.owed += owed
         if changes:
@@ -410,10 +412,14 @@ class Intake:
         )
 
     async def _convert_others(
-        self, connection: Connection, person: Person, trigger: Trigger, origin: MessageOrigin | None
+        self,
+        connection: Connection,
+        person: Person,
+        trigger: Trigger,
+        rows: Sequence[CampaignRow],
+        origin: MessageOrigin | None,
     ) -> None:
         """Conversions after an entry has ended, and of customers who were left out to compare with."""
-        rows = await campaigns.triggered_by(connection, "goal", [trigger.name])
         goals = {
             row.key: await self._definitions.get(connection, row.key, row.version)
             for row in rows

@@ -73,9 +73,7 @@ class Rules:
         async with self._database.read() as connection:
             await _check(connection, key, rule)
             row = await segments.get(connection, key)
-            listening = [
-                one.key for one in await campaigns.triggered_by(connection, "segment", [key]) if one.status == "live"
-            ]
+            listening = [one.key for one in await campaigns.triggered_by(connection, key) if one.status == "live"]
             try:
                 enter, leave = await rules.count_differing(connection, key, rules.compiled(connection, rule, utc_now()))
             except NotInSql:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import bindparam, delete, select, update
 
@@ -165,20 +165,26 @@ async def _write_version(connection: Connection, definition: Definition, version
     await connection.execute(insert(connection, CampaignTrigger).values(rows))
 
 
-async def triggered_by(
-    connection: Connection, type_: Literal["event", "segment", "goal"], names: Iterable[str]
-) -> list[CampaignRow]:
-    """The campaigns of every status that one of the names triggers, or is the goal of, in a stable order."""
-    asked = {"type": type_, "names": sorted(set(names))}
-    return [CampaignRow(*row) for row in await connection.execute(_triggered_by(), asked)]
+async def triggered_by(connection: Connection, segment: str) -> list[CampaignRow]:
+    """The campaigns of every status that entering the segment triggers, in a stable order."""
+    found = await connection.execute(_listening(), {"types": ["segment"], "name": segment})
+    return [CampaignRow(*row[1:]) for row in found]
+
+
+async def listening_to(connection: Connection, event: str) -> tuple[list[CampaignRow], list[CampaignRow]]:
+    """The campaigns of every status that the event triggers, and those of which it is the goal, in a stable order."""
+    found = (await connection.execute(_listening(), {"types": ["event", "goal"], "name": event})).all()
+    triggered = [CampaignRow(*row[1:]) for row in found if row[0] == "event"]
+    return triggered, [CampaignRow(*row[1:]) for row in found if row[0] == "goal"]
 
 
 @cache
-def _triggered_by() -> Any:
-    keys = select(CampaignTrigger.campaign_key).where(
-        CampaignTrigger.type == bindparam("type"), CampaignTrigger.name.in_(bindparam("names", expanding=True))
-    )
-    return _rows().where(Campaign.key.in_(keys)).order_by(Campaign.created_at, Campaign.key)
+def _listening() -> Any:
+    rows = _rows().join(CampaignTrigger, CampaignTrigger.campaign_key == Campaign.key)
+    statement = rows.with_only_columns(CampaignTrigger.type, *rows.selected_columns, maintain_column_froms=True)
+    types: Any = bindparam("types", expanding=True)
+    statement = statement.where(CampaignTrigger.type.in_(types), CampaignTrigger.name == bindparam("name"))
+    return statement.order_by(Campaign.created_at, Campaign.key)
 
 
 async def put_template(connection: Connection, key: str, content: Json, now: datetime) -> None:
