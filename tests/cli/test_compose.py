@@ -36,6 +36,14 @@ def test_our_processes_run_our_commands_with_our_settings(name: str):
     assert set(service["environment"]) - ours == {"TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"}
 
 
+def test_every_setting_can_be_given():
+    taken = {key for name in OURS for key in SERVICES[name]["environment"]}
+    # Of a machine, of tests, or not for containers.
+    others = {"port", "journeys", "webhook_allow_internal", "twilio_base_url", "fcm_base_url", "encrypt_payloads"}
+    others |= {"worker_metrics_port"}
+    assert {f"CAMPAIGNS_{field.upper()}" for field in set(Settings.model_fields) - others} <= taken
+
+
 def test_the_settings_are_what_the_code_takes(monkeypatch: pytest.MonkeyPatch):
     given = {
         "POSTGRES_PASSWORD": "p",

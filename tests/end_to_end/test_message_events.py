@@ -444,6 +444,7 @@ async def test_mail_services_tell_by_signed_webhooks(product: Product):
         assert await mail_webhook(starter, "email.sent", whatever=1) == 204
         assert await mail_webhook(starter, "email.bounced", message_id="<nobody@example.com>") == 204
         assert await mail_webhook(starter, "email.bounced") == 400
+        assert await mail_webhook(starter, "email.bounced", message_id="x\u0000") == 400
         for _ in range(2):
             assert await mail_webhook(starter, "email.delivered", message_id=known_as, more=[1]) == 204
         assert await mail_webhook(starter, "email.complained", message_id=known_as) == 204

@@ -4,10 +4,7 @@ Fields may be added with a default; none may be renamed or removed while entries
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-
-SEND_FOR = timedelta(days=1)
-"""So long a message that was not sent is tried again."""
+from datetime import datetime
 
 
 @dataclass(frozen=True)

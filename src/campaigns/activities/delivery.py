@@ -34,7 +34,7 @@ from campaigns.activities.attempts import (
     waiting,
 )
 from campaigns.activities.content import Unsendable, address_of
-from campaigns.activities.contract import SEND_FOR, SendResult, StepTask, until_text
+from campaigns.activities.contract import SendResult, StepTask, until_text
 from campaigns.activities.drafts import Draft, composed, draft
 from campaigns.activities.link_tracking import track
 from campaigns.activities.progress import write_reports
@@ -136,13 +136,7 @@ class DeliveryActivities:
             result = await self._write_down(task, earlier, found)
         result = for_history(result)
         if result.status == "retry" and not _is_local() and result.queue is None:
-            late = earlier is not None and utc_now() - earlier.claimed_at > SEND_FOR
-            raise ApplicationError(
-                result.detail or "not sent",
-                type="NotSent",
-                next_retry_delay=lease_left(earlier),
-                non_retryable=late,
-            )
+            raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=lease_left(earlier))
         return result
 
     @activity.defn(name="give_up_message")

@@ -16,7 +16,6 @@ from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import ActivityError, FailureError
 
 from campaigns.activities.contract import (
-    SEND_FOR,
     DelayPlan,
     EndTask,
     EntryRef,
@@ -40,6 +39,9 @@ LOCAL_TIMEOUT = timedelta(seconds=10)
 SEND_TIMEOUT = timedelta(seconds=28)
 UNTIL_IT_WORKS = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
 SEND_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=15))
+SEND_FOR = timedelta(days=1)
+QUEUED_RETRIES = replace(SEND_RETRIES, maximum_attempts=106)
+"""Where a provider's rate is limited the wait for one's turn is no retry: as many tries as a day holds."""
 TRANSACTIONAL, MARKETING = 1, 3
 """Priorities of messages on the task queue; 3 is Temporal's own for all else."""
 KEPT_EVENTS = 5_000
@@ -305,8 +307,8 @@ class EntryWorkflow:
                 DeliveryActivities.send_message,
                 task,
                 SEND_TIMEOUT,
-                SEND_RETRIES,
-                None if queue else SEND_FOR,  # waiting for one's turn is no retry
+                QUEUED_RETRIES if queue else SEND_RETRIES,
+                None if queue else SEND_FOR,
                 finishes=True,
                 queue=queue,
                 priority=Priority(

@@ -25,7 +25,6 @@ class MessageRow(NamedTuple):
     attempt: int
     attempt_ends_at: datetime
     error: str | None
-    claimed_at: datetime
 
 
 class Recipient(NamedTuple):
@@ -60,7 +59,7 @@ def _recipient(lock: bool) -> Any:
         select(
             Campaign.status, Entry.customer_id, Entry.status, Entry.exit_request, Entry.held, Entry.trigger,
             Customer.attributes, unsubscribed, Message.id, Message.status, Message.attempt, Message.attempt_ends_at,
-            Message.error, Message.claimed_at,
+            Message.error,
         )
         .join_from(Entry, Campaign, Campaign.key == Entry.campaign_key)
         .outerjoin(Customer, Customer.id == Entry.customer_id)

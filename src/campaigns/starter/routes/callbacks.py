@@ -11,7 +11,7 @@ from twilio.request_validator import RequestValidator
 
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.values import Json, Strict
-from campaigns.starter.http import Body, Problem, load_json, parse, read_body
+from campaigns.starter.http import Body, Problem, parse, parse_json, read_body
 from campaigns.starter.mail_reports import read_reports
 from campaigns.starter.message_events import Happening
 from campaigns.starter.services import Parts, Services
@@ -113,7 +113,7 @@ async def mail_webhook(request: Request, parts: Parts) -> Response:
         Webhook(secret.get_secret_value()).verify(raw, dict(request.headers), json_parse=False)
     except (WebhookVerificationError, ValueError):
         raise Problem(403, "Forbidden", "the request does not bear the service's signature, or is old") from None
-    told = load_json(raw)
+    told = parse_json(raw)
     what = _REPORTED.get(str(told.get("type")) if isinstance(told, dict) else "")
     if what is not None:
         data = parse(MailWebhook, told).data
