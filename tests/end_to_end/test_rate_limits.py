@@ -57,16 +57,17 @@ async def test_what_waits_for_its_turn_can_be_taken_out(product: Product):
 
 
 async def test_campaigns_take_turns(product: Product):
-    product.settings = product.settings.model_copy(update={"rate_limits": "sms=4"})
+    product.settings = product.settings.model_copy(update={"rate_limits": f"sms={RATE}"})
     starter = await product.starter()
     for campaign in ("many", "few"):
         await starter.campaign(campaign, steps=[{"id": "text", "type": "sms", "body": campaign}])
     async with product.worker():
-        await enter(starter, "many", 24)
+        await enter(starter, "many", 40)
         await starter.until_waiting("many", "text")
         await enter(starter, "few", 3)
         await starter.until_ended("many", 60)
         await starter.until_ended("few")
     bodies = [one["body"] for one in product.providers.texts]
-    assert bodies.index("few") < 24
-    assert "few" not in bodies[-6:]
+    places = [place for place, body in enumerate(bodies) if body == "few"]
+    # First come, first served they would be the last three of 43.
+    assert sum(places) / 3 < 30, bodies
