@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ ANSWER_S = 10.0
 """So long an answer may take on a busy machine; its computing time has a limit of its own, which is shorter."""
 DYING_S = 0.5
 KEPT_SLOW = 1_000
+HOPELESS, REFUSED_S = 3, 60.0
+TOO_LONG = {"error": "takes too long, or too much memory"}
 FAULTS_OF_TEXTS = {signal.SIGPROF, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 """What a process dies of that computed too long, or whose compiled code failed; any other end is not the text's."""
 
@@ -117,22 +120,42 @@ class _Process:
 
 
 class _Pool:
-    """Threads with a process each. Texts that killed one go one at a time, so that they hold up no others."""
+    """Threads with a process each.
+
+    Texts that killed one go one at a time, so that they hold up no others; those that did so several times in a row
+    are refused for a while, so that what waits for them holds up nobody either.
+    """
 
     def __init__(self) -> None:
         self._quick = ThreadPoolExecutor(PROCESSES, "rendering")
         self._slow = ThreadPoolExecutor(1, "rendering-slow")
-        self._known_slow: OrderedDict[int, None] = OrderedDict()
+        self._deaths: OrderedDict[int, tuple[int, float]] = OrderedDict()
+        """By texts that killed a process: how often in a row, and when last."""
         self._own = threading.local()
         self._processes: set[_Process] = set()
 
     def submit(self, request: Mapping[str, Any]) -> "Future[dict[str, Any]]":
         """The answer of a process, later."""
-        text = hash(tuple(source for source, _ in request["parts"].values()))
-        executor = self._slow if text in self._known_slow else self._quick
-        return executor.submit(self._ask, request, text)
+        answer: Future[dict[str, Any]] = Future()
+        text = hash((request["do"], *(source for source, _ in request["parts"].values())))
+        self._quick.submit(self._run, answer, request, text)
+        return answer
+
+    def _run(
+        self, answer: "Future[dict[str, Any]]", request: Mapping[str, Any], text: int, *, slow: bool = False
+    ) -> None:
+        if text in self._deaths and not slow:
+            self._slow.submit(self._run, answer, request, text, slow=True)
+        elif answer.set_running_or_notify_cancel():
+            try:
+                answer.set_result(self._ask(request, text))
+            except Exception as error:
+                answer.set_exception(error)
 
     def _ask(self, request: Mapping[str, Any], text: int) -> dict[str, Any]:
+        deaths, died_at = self._deaths.get(text, (0, 0.0))
+        if deaths >= HOPELESS and time.monotonic() - died_at < REFUSED_S:
+            return dict(TOO_LONG)
         try:
             asked = orjson.dumps(request)
         except TypeError as error:
@@ -142,10 +165,12 @@ class _Pool:
         except RenderingUnavailable:
             answer = self._answered(asked)  # by a new one
         if answer is None:
-            self._known_slow[text] = None
-            if len(self._known_slow) > KEPT_SLOW:
-                self._known_slow.popitem(last=False)
-            return {"error": "takes too long, or too much memory"}
+            self._deaths[text] = deaths + 1, time.monotonic()
+            if len(self._deaths) > KEPT_SLOW:
+                self._deaths.popitem(last=False)
+            return dict(TOO_LONG)
+        if deaths:
+            self._deaths[text] = 0, died_at
         found: dict[str, Any] = orjson.loads(answer)
         return found
 
