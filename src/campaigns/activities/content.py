@@ -1,6 +1,6 @@
 """From a message step and a customer to a message that can go out, or the reason why none can."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -124,12 +124,15 @@ async def compose(
 def parts_of(step: MessageBase, content: Json | None = None) -> dict[str, Part]:
     """The texts of a message step, by their places; those of the content where it comes from a template."""
     if isinstance(step, Webhook):
-        texts: Json = {"url": step.url, **{f"headers/{name}": value for name, value in step.headers.items()}}
-        texts |= _texts_within("body", step.body)
-    else:
-        texts = content if content is not None else {name: getattr(step, name) for name in step.content}
-        texts = {name: texts.get(name) for name in step.content}
-    return {name: Part(text, name == "html") for name, text in texts.items() if text is not None}
+        texts = {"url": step.url, **{f"headers/{name}": value for name, value in step.headers.items()}}
+        return {place: Part(text) for place, text in {**texts, **_texts_within("body", step.body)}.items()}
+    own = {name: getattr(step, name) for name in step.content}
+    return content_parts(own if content is None else content, step.content)
+
+
+def content_parts(content: Json, names: Iterable[str]) -> dict[str, Part]:
+    """Those of the named parts that the content has."""
+    return {name: Part(content[name], name == "html") for name in names if content.get(name) is not None}
 
 
 def in_locale(content: Json, locale: object) -> Json:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import Field, model_validator
 
-from campaigns.activities.content import ADDRESS_ATTRIBUTE, Unsendable, address_of, in_locale
-from campaigns.activities.rendering import Part, RenderingError, check, render
+from campaigns.activities.content import ADDRESS_ATTRIBUTE, Unsendable, address_of, content_parts, in_locale
+from campaigns.activities.rendering import RenderingError, check, render
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.queries import campaigns, customers
 from campaigns.models.steps import Line, Text
@@ -94,10 +94,9 @@ async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
         del content["locales"]
     variants = {"": content, **{f"locales.{locale}.": part for locale, part in content.get("locales", {}).items()}}
     texts = {
-        place + name: Part(part[name], name == "html")
+        place + name: text
         for place, part in variants.items()
-        for name in PARTS[content["channel"]]
-        if part.get(name)
+        for name, text in content_parts(part, PARTS[content["channel"]]).items()
     }
     if errors := (await asyncio.to_thread(check, texts)).errors:
         raise Invalid([FieldError(place, reason) for place, reason in errors.items()])
@@ -121,7 +120,7 @@ async def preview(key: TemplateKey, body: Body, parts: Parts) -> Json:
     """The template as a customer would get it, in their locale; were a value `missing`, they would get none."""
     wanted = parse(PreviewRequest, body)
     content, variables = await _for_customer(parts, key, wanted)
-    texts = {name: Part(content[name], name == "html") for name in PARTS[content["channel"]] if name in content}
+    texts = content_parts(content, PARTS[content["channel"]])
     try:
         rendered = await render(texts, variables, makes_text="html" in texts)
     except RenderingError as error:
