@@ -73,14 +73,20 @@ async def _rows(starter):
         return [DispatchRow(*row) for row in await connection.execute(columns.order_by(Dispatch.due_at))]
 
 
-async def test_an_event_that_comes_before_the_start(product: Product):
-    """The signal overtakes the start: signal-with-start keeps it."""
+async def _start_and_signal_owed(product: Product):
+    """A starter that owes Temporal an entry's start and its first signal, with both rows."""
     starter = await product.starter(dispatching=False)
     await starter.customer("ann")
     await starter.campaign("c", steps=WAIT)
     await starter.track("ann", "c")
     await starter.track("ann", "Go")
     start, signal = sorted(await _rows(starter), key=lambda row: row.kind != "start")
+    return starter, start, signal
+
+
+async def test_an_event_that_comes_before_the_start(product: Product):
+    """The signal overtakes the start: signal-with-start keeps it."""
+    starter, start, signal = await _start_and_signal_owed(product)
     assert await starter.parts.dispatcher.act(signal)
     assert await starter.parts.dispatcher.act(start)
     async with product.worker():
@@ -94,12 +100,7 @@ async def test_another_starter_starts_the_entry_while_the_signal_is_on_its_way(
     """Nothing has begun when the signal finds no workflow, and then it has: the event is signalled all the same."""
     from campaigns.models.queries import entries
 
-    starter = await product.starter(dispatching=False)
-    await starter.customer("ann")
-    await starter.campaign("c", steps=WAIT)
-    await starter.track("ann", "c")
-    await starter.track("ann", "Go")
-    start, signal = sorted(await _rows(starter), key=lambda row: row.kind != "start")
+    starter, start, signal = await _start_and_signal_owed(product)
     original = entries.has_begun
 
     async def other_starts_then(connection: object, entry_id: str) -> bool:

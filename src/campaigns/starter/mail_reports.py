@@ -60,7 +60,12 @@ def _original_id(part: Message) -> str | None:
         content = part.get_payload(decode=True)
         enclosed = message_from_bytes(content, policy=policy.default) if isinstance(content, bytes) else None
     found = _field(enclosed, "Message-ID") if isinstance(enclosed, Message) else ""
-    return found.strip("<> ").partition("@")[0] or None
+    return known_as(found) or None
+
+
+def known_as(message_id: str) -> str:
+    """Our id of a Message-ID: what stands before the @."""
+    return message_id.strip("<> ").partition("@")[0]
 
 
 def _field(block: Message, name: str) -> str:

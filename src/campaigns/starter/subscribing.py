@@ -53,25 +53,32 @@ class Subscriptions:
             await self._event(customer_id, REQUESTED, channel, topic, confirm_url=f"{self._base_url}/s/{token}")
         return status, now
 
-    async def confirm(self, token: str, *, asks_only: bool = False) -> str | None:
-        """The topic that the customer has confirmed, which again is harmless; None where there is nothing to confirm.
+    async def asked_for(self, token: str) -> str | None:
+        """The topic that the token's customer may confirm, or has confirmed; None where there is nothing to confirm."""
+        channel, topic, customer_id = _parts(self._signing.value_of("confirm", token))
+        async with self._database.read() as connection:
+            said = _said(await customers.consents(connection, customer_id), channel, topic)
+            return None if said is None or said.status == "unsubscribed" else await self._name(connection, topic)
 
-        One that only asks changes nothing.
-        """
+    async def confirm(self, token: str) -> str | None:
+        """Confirms, which again is harmless; the topic, or None where there is nothing to confirm."""
         channel, topic, customer_id = _parts(self._signing.value_of("confirm", token))
         async with self._database.write() as connection:
             attributes = await customers.lock(connection, customer_id)
             said = _said(await customers.consents(connection, customer_id), channel, topic)
             if attributes is None or said is None or said.status == "unsubscribed":
                 return None
-            name = next((one.name for one in await topics.listed(connection) if one.key == topic), topic)
-            if asks_only or said.status == "subscribed":
+            name = await self._name(connection, topic)
+            if said.status == "subscribed":
                 return name
             source = f"{said.source}, confirmed"[:255]
             await customers.put_consent(connection, customer_id, channel, topic, "subscribed", source, utc_now())
             await self._forget_opt_out(connection, attributes, channel, topic)
         await self._event(customer_id, CONFIRMED, channel, topic)
         return name
+
+    async def _name(self, connection: Connection, topic: str) -> str:
+        return next((one.name for one in await topics.listed(connection) if one.key == topic), topic)
 
     async def _wants_more(self, connection: Connection, channel: str, topic: str, customer_id: str) -> bool:
         """Whether the topic asks for a confirmation that the customer has not given yet."""

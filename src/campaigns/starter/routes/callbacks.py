@@ -12,7 +12,7 @@ from twilio.request_validator import RequestValidator
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.values import Json, Strict
 from campaigns.starter.http import Body, Problem, parse, parse_json, read_body
-from campaigns.starter.mail_reports import read_reports
+from campaigns.starter.mail_reports import known_as, read_reports
 from campaigns.starter.message_events import Happening
 from campaigns.starter.services import Parts, Services
 
@@ -77,7 +77,7 @@ async def twilio_incoming(request: Request, parts: Parts) -> Response:
     return Response('<?xml version="1.0" encoding="UTF-8"?><Response/>', media_type="text/xml")
 
 
-class MailReport(BaseModel):
+class ReportedMail(BaseModel):
     """What a webhook says of a mail; services say more than this."""
 
     message_id: Annotated[str, Field(min_length=1, max_length=998)]
@@ -90,7 +90,7 @@ class MailWebhook(BaseModel):
     """A webhook about a mail, as Standard Webhooks recommends the form."""
 
     type: Annotated[str, Field(max_length=100)]
-    data: MailReport
+    data: ReportedMail
 
 
 _REPORTED: dict[str, Happening] = {
@@ -117,13 +117,8 @@ async def mail_webhook(request: Request, parts: Parts) -> Response:
     what = _REPORTED.get(str(told.get("type")) if isinstance(told, dict) else "")
     if what is not None:
         data = parse(MailWebhook, told).data
-        await _record(parts, _known_as(data.message_id), what, data.reason, hard=data.hard)
+        await _record(parts, known_as(data.message_id), what, data.reason, hard=data.hard)
     return Response(status_code=204)
-
-
-def _known_as(message_id: str) -> str:
-    """Our id of a Message-ID."""
-    return message_id.strip("<>").partition("@")[0]
 
 
 class MessageReport(Strict):
@@ -151,7 +146,7 @@ async def report_by_mail(request: Request, parts: Parts) -> Json:
 async def report(message_id: str, body: Body, parts: Parts) -> Response:
     """What came of a message, by its id or its Message-ID. Hard bounces and complaints suppress the address."""
     told = parse(MessageReport, body)
-    if not await _record(parts, _known_as(message_id), told.type, told.reason, hard=told.hard):
+    if not await _record(parts, known_as(message_id), told.type, told.reason, hard=told.hard):
         raise Problem(404, "Not found", f"there is no message {message_id!r}")
     return Response(status_code=204)
 

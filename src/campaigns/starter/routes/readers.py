@@ -115,7 +115,7 @@ async def unsubscribe(token: str, parts: Parts) -> HTMLResponse:
 @router.get("/s/{token}")
 async def confirm_page(token: str, parts: Parts) -> HTMLResponse:
     """Asks; a GET changes nothing, for scanners follow links."""
-    topic = await parts.subscriptions.confirm(token, asks_only=True)
+    topic = await parts.subscriptions.asked_for(token)
     if topic is None:
         return _page("Subscribe", _NOT_VALID, 404)
     button = f'<form method="post"><button>Yes, send me {escape(topic)}</button></form>'
