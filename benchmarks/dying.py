@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from campaigns.activities.delivery import DeliveryActivities
+from campaigns.activities.delivery.activity import DeliveryActivities
 from campaigns.cli.app import app
-from campaigns.models.queries import dispatch, entries, events, messages
-from campaigns.starter.dispatch import Dispatcher
+from campaigns.models.store.queries import entries, events, messages, outbox
+from campaigns.starter.relay import Dispatcher
 from campaigns.workflows.client import EntryClient
 
 SEAMS: dict[str, dict[str, tuple[Any, str, bool]]] = {
@@ -27,7 +27,7 @@ SEAMS: dict[str, dict[str, tuple[Any, str, bool]]] = {
         "between start and mark": (EntryClient, "start", True),
         "before the signal": (EntryClient, "signal", False),
         "between signal and mark": (EntryClient, "signal", True),
-        "in the mark": (dispatch, "done", True),
+        "in the mark": (outbox, "done", True),
     },
     "worker": {
         "before the claim": (messages, "claim", False),

@@ -17,7 +17,7 @@ from tests.support.providers import Providers, running_providers
 
 from campaigns.activities.senders.base import Accepted, Outgoing
 from campaigns.activities.senders.smtp import SmtpSender
-from campaigns.activities.senders.twilio import TwilioSender
+from campaigns.activities.senders.twilio.send import TwilioSender
 from campaigns.models.settings import SmtpServer
 
 CLIENTS = 10

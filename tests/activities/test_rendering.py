@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from campaigns.activities import rendering
-from campaigns.activities.rendering import Part, Rendered, RenderingError, check, render
+from campaigns.activities.content import rendering
+from campaigns.activities.content.rendering import Part, Rendered, RenderingError, check, render
 
 
 async def rendered(source: str, variables: dict[str, Any] | None = None, *, html: bool = False) -> str:
@@ -197,7 +197,7 @@ async def test_one_that_hangs_for_no_fault_of_the_text_fails_nobody(monkeypatch:
 async def test_the_process_knows_nothing_and_ends_with_its_parent(tmp_path: Path):
     code = (
         "import asyncio, os, sys, time\n"
-        "from campaigns.activities.rendering import Part, render\n"
+        "from campaigns.activities.content.rendering import Part, render\n"
         "asyncio.run(render({'x': Part('x')}, {}))\n"
         "print(os.getpid(), flush=True)\n"
         "time.sleep(60)\n"

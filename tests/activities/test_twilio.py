@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Unknown
-from campaigns.activities.senders.twilio import TwilioSender
+from campaigns.activities.senders.twilio.send import TwilioSender
 from tests.support.product import free_port
 from tests.support.providers import Providers
 
@@ -34,7 +34,7 @@ async def test_what_an_answer_means(sender: TwilioSender, providers: Providers, 
 
 
 async def test_no_answer(sender: TwilioSender, providers: Providers, monkeypatch):
-    monkeypatch.setattr("campaigns.activities.senders.twilio.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("campaigns.activities.senders.twilio.send.TIMEOUT_S", 0.3)
     providers.stall_s = 1
     providers.text_faults.append("stall")
     assert isinstance(await sender.send(TEXT), Unknown)

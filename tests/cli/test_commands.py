@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from campaigns.cli.stack import Stack
-from campaigns.models.database import open_database
-from campaigns.models.queries import customers, events
+from campaigns.models.store.database import open_database
+from campaigns.models.store.queries import customers, events
 
 CAMPAIGN = {"key": "c", "name": "C", "trigger": {"type": "event", "event": "E"}, "steps": [{"type": "exit"}]}
 

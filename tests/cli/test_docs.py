@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from campaigns.models.settings import Settings
-from campaigns.starter.checking import checked_definition
+from campaigns.starter.authoring.checking import checked_definition
 from campaigns.workflows.registry import load_journeys
 
 ROOT = Path(__file__).parents[2]

@@ -70,8 +70,8 @@ async def callback(product: Product, starter: Starter, path: str, *, token: str 
 async def message_id(product: Product) -> str:
     from sqlalchemy import select
 
-    from campaigns.models.database import open_database
-    from campaigns.models.tables import Message
+    from campaigns.models.store.database import open_database
+    from campaigns.models.store.tables import Message
 
     database = open_database(product.url)
     async with database.read() as connection:

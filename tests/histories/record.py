@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from temporalio.testing import WorkflowEnvironment
 
 from campaigns.cli.embedded.temporal import temporal_binary
-from campaigns.models.database import migrate
+from campaigns.models.store.database import migrate
 from campaigns.workflows import search_attributes
 from campaigns.workflows.converter import data_converter
 from tests.support.product import Product, Starter

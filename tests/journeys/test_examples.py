@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from campaigns.journeys import days, hours, minutes
-from campaigns.journeys.abandoned_cart import AbandonedCart, CartAbandoned
-from campaigns.journeys.onboarding import Onboarding
-from campaigns.journeys.renewal import RenewalReminder
+from campaigns.journeys.examples.abandoned_cart import AbandonedCart, CartAbandoned
+from campaigns.journeys.examples.onboarding import Onboarding
+from campaigns.journeys.examples.renewal import RenewalReminder
 from campaigns.testing import Story, Unavailable, telling
 
 ANN = {"email": "ann@example.com", "phone": "+12025550123", "name": "Ann", "timezone": "UTC"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from campaigns.models.campaign import parse_campaign
+from campaigns.models.journey.definition import parse_campaign
 from campaigns.models.problems import Invalid
 
 GOOD = {

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from campaigns.models.conditions import Condition, Facts, PastEvent, holds, needs
+from campaigns.models.journey.conditions import Condition, Facts, PastEvent, holds, needs
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ADAPTER = TypeAdapter(Condition)

@@ -9,9 +9,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import bindparam, insert, text
 from sqlalchemy.exc import IntegrityError
 
-from campaigns.models.database import alembic_config, migrate, open_database
-from campaigns.models.queries import decisions, events, segments, statistics
-from campaigns.models.tables import Customer, Table, UtcTime
+from campaigns.models.store.database import alembic_config, migrate, open_database
+from campaigns.models.store.queries import decisions, events, segments, statistics
+from campaigns.models.store.tables import Customer, Table, UtcTime
 from campaigns.models.values import utc_now
 
 

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from campaigns.models.conditions import holds
-from campaigns.models.database import open_database
-from campaigns.models.queries import customers, events, facts, rules, segments
-from campaigns.models.queries.rules import NotInSql
-from campaigns.models.rules import parse_rule
-from campaigns.models.tables import Customer
+from campaigns.models.journey.conditions import holds
+from campaigns.models.segment_rules import parse_rule
+from campaigns.models.store.database import open_database
+from campaigns.models.store.queries import customers, events, facts, segment_sql, segments
+from campaigns.models.store.queries.segment_sql import NotInSql
+from campaigns.models.store.tables import Customer
 from campaigns.models.values import utc_now
 
 NOW = utc_now().replace(microsecond=0)
@@ -115,7 +115,7 @@ async def test_sql_and_python_agree(database_url: str):
             loaded = await facts.load_many(connection, rule, NOW, base)
             expected = {customer_id for customer_id in ids if holds(rule, loaded[customer_id])}
             try:
-                belongs = rules.compiled(connection, rule, NOW)
+                belongs = segment_sql.compiled(connection, rule, NOW)
             except NotInSql:
                 seen["python"] += 1
                 return
@@ -151,14 +151,14 @@ async def test_whom_a_rule_would_change(database_url: str):
                 await segments.add_member(connection, "s", f"c{number:02}", NOW)
     rule = parse_rule({"attribute": "n", "op": "at_least", "value": 5})
     async with database.read() as connection:
-        belongs = rules.compiled(connection, rule, NOW)
-        assert await rules.count_differing(connection, "s", belongs) == (15, 5)
+        belongs = segment_sql.compiled(connection, rule, NOW)
+        assert await segment_sql.count_differing(connection, "s", belongs) == (15, 5)
     after, pages = "", 0
     while after is not None:
         async with database.write() as connection:
-            after, pages = await rules.apply(connection, "s", belongs, after, 10, NOW, "rule"), pages + 1
+            after, pages = await segment_sql.apply(connection, "s", belongs, after, 10, NOW, "rule"), pages + 1
     async with database.read() as connection:
-        assert await rules.count_differing(connection, "s", belongs) == (0, 0)
+        assert await segment_sql.count_differing(connection, "s", belongs) == (0, 0)
         members = [row.customer_id for row in await segments.members(connection, "s", "", 100)]
         (left,) = await segments.changes(connection, "c01", 10)
         (entered,) = await segments.changes(connection, "c10", 10)
@@ -173,5 +173,5 @@ async def test_what_is_left_to_python(database_url: str, raw: dict):
     database = open_database(database_url)
     async with database.read() as connection:
         with pytest.raises(NotInSql):
-            rules.compiled(connection, parse_rule(raw), NOW)
+            segment_sql.compiled(connection, parse_rule(raw), NOW)
     await database.close()

@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from campaigns.models.campaign import QuietHours
-from campaigns.models.steps import UntilAttribute, UntilTime
-from campaigns.models.values import time_zones
-from campaigns.models.wallclock import (
+from campaigns.models.journey.definition import QuietHours
+from campaigns.models.journey.steps import UntilAttribute, UntilTime
+from campaigns.models.journey.wallclock import (
     WEEKDAYS,
     at_clock,
     next_time,
@@ -21,6 +20,7 @@ from campaigns.models.wallclock import (
     until_time,
     zone_of,
 )
+from campaigns.models.values import time_zones
 
 FIRST, LAST = datetime(2025, 1, 1, tzinfo=UTC), datetime(2036, 1, 1, tzinfo=UTC)
 zones = st.sampled_from(sorted(time_zones())).map(ZoneInfo)

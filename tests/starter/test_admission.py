@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from campaigns.models.decision import Outcome
-from campaigns.starter.admission import Candidate, Rival, decide, is_held_out
+from campaigns.starter.admission.decide import Candidate, Rival, decide, is_held_out
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

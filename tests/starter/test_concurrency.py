@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from campaigns.cli.demo import inconsistencies
-from campaigns.models.tables import Decision
-from campaigns.starter.tracking import parse_message
+from campaigns.models.store.tables import Decision
+from campaigns.starter.intake.tracking import parse_message
 from tests.support.product import Product, Starter
 
 MAIL = [{"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}]
@@ -242,7 +242,7 @@ async def test_a_locked_customer_delays_nobody_else(two: tuple[Starter, Starter]
         return  # SQLite has one writer, whoever the customer is.
     await two[0].campaign("c", steps=REST)
     await two[0].customer("ann")
-    from campaigns.models.queries import customers
+    from campaigns.models.store.queries import customers
 
     async with two[0].parts.database.write() as connection:
         await customers.lock(connection, "ann")

@@ -13,8 +13,8 @@ from rich.console import Console
 from sqlalchemy import text
 
 from campaigns.cli.importing import import_file
-from campaigns.models.database import migrate, open_database
 from campaigns.models.signing import Signing
+from campaigns.models.store.database import migrate, open_database
 from tests.support.product import SECRET_KEY, Product, Starter, until
 
 MAIL = {"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}

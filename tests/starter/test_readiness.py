@@ -8,10 +8,10 @@ import dns.message
 import dns.rrset
 import pytest
 
-from campaigns.models.campaign import parse_campaign
+from campaigns.models.journey.definition import parse_campaign
 from campaigns.models.settings import Settings
-from campaigns.starter import readiness as module
-from campaigns.starter.readiness import readiness
+from campaigns.starter.authoring import readiness as module
+from campaigns.starter.authoring.readiness import readiness
 from tests.support.product import Product
 
 MAIL = {

@@ -12,7 +12,7 @@ WAIT = [{"id": "wait", "type": "wait", "for": [{"name": "go", "event": "Go", "st
 
 
 async def owed(starter) -> int:
-    from campaigns.models.queries import dispatch
+    from campaigns.models.store.queries import dispatch
 
     async with starter.parts.database.read() as connection:
         return await dispatch.count(connection)
@@ -45,7 +45,7 @@ async def test_started_but_not_marked(product: Product):
     await starter.track("ann", "c")
     await starter.track("ann", "Go")
     async with product.worker():
-        from campaigns.models.queries import dispatch
+        from campaigns.models.store.queries import dispatch
         from campaigns.models.values import utc_now
 
         async with starter.parts.database.read() as connection:
@@ -65,8 +65,8 @@ async def test_started_but_not_marked(product: Product):
 async def _rows(starter):
     from sqlalchemy import select
 
-    from campaigns.models.queries.dispatch import DispatchRow
-    from campaigns.models.tables import Dispatch
+    from campaigns.models.store.queries.outbox import DispatchRow
+    from campaigns.models.store.tables import Dispatch
 
     async with starter.parts.database.read() as connection:
         columns = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload)
@@ -98,7 +98,7 @@ async def test_another_starter_starts_the_entry_while_the_signal_is_on_its_way(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ):
     """Nothing has begun when the signal finds no workflow, and then it has: the event is signalled all the same."""
-    from campaigns.models.queries import entries
+    from campaigns.models.store.queries import entries
 
     starter, start, signal = await _start_and_signal_owed(product)
     original = entries.has_begun
@@ -120,7 +120,7 @@ async def test_another_starter_starts_the_entry_while_the_signal_is_on_its_way(
 async def test_the_database_is_away_for_a_moment(product: Product, monkeypatch: pytest.MonkeyPatch):
     """Every kind of activity fails at first: the entry goes on where it was, and nothing is sent twice."""
     from campaigns.activities import delivery, progress
-    from campaigns.models.queries import entries, messages
+    from campaigns.models.store.queries import entries, messages
 
     def fails_first(owner: object, name: str, times: int) -> None:
         original, left = getattr(owner, name), [times]

@@ -149,8 +149,8 @@ async def test_an_edited_rule_and_its_preview(product: Product):
 async def test_an_edited_rule_reaches_everyone_in_the_background(
     product: Product, monkeypatch: pytest.MonkeyPatch, op: str
 ):
-    monkeypatch.setattr("campaigns.starter.membership.PAGE", 3)
-    monkeypatch.setattr("campaigns.starter.rules.SQL_PAGE", 3)
+    monkeypatch.setattr("campaigns.starter.segments.follow.PAGE", 3)
+    monkeypatch.setattr("campaigns.starter.segments.recompute.SQL_PAGE", 3)
     starter = await product.starter()
     for number in range(40):
         await starter.call("PUT", f"/v1/customers/c{number:02}", {"n": number, "on": f"2026-01-{number % 28 + 1:02}"})

@@ -12,10 +12,10 @@ import httpx2
 import uvicorn
 from temporalio.client import Client
 
-from campaigns.models.database import Database, open_database
 from campaigns.models.settings import Settings
+from campaigns.models.store.database import Database, open_database
 from campaigns.starter.app import make_app
-from campaigns.starter.services import Services, make_services
+from campaigns.starter.composition import Services, make_services
 from campaigns.workers.worker import make_senders, make_workers
 from campaigns.workflows.client import EntryClient
 from campaigns.workflows.converter import data_converter

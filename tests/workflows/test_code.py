@@ -26,7 +26,7 @@ from campaigns.journeys import (
     prop,
     sms,
 )
-from campaigns.workflows.code_conditions import iso_duration
+from campaigns.workflows.code.conditions import iso_duration
 from campaigns.workflows.registry import load_journeys
 
 WRONG = Path(__file__).parents[1] / "support" / "wrong_types" / "journey.py"
@@ -136,7 +136,7 @@ def test_files_of_journeys_that_are_wrong(tmp_path: Path):
     source += '@campaign(trigger=on_event("E", P))\nclass AbandonedCart(Journey[P]):\n    hi = sms("Hi")\n'
     (tmp_path / "broken.py").unlink()
     (tmp_path / "double.py").write_text(source)
-    with pytest.raises(SystemExit, match=r"AbandonedCart: campaigns\.journeys\.abandoned_cart has that name too"):
+    with pytest.raises(SystemExit, match=r"AbandonedCart: campaigns\.journeys\.examples\.abandoned_cart has that name too"):
         load_journeys(tmp_path)
     (tmp_path / "double.py").unlink()
     (tmp_path / "mine.py").write_text(source.replace("AbandonedCart", "Mine"))

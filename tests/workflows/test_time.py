@@ -11,8 +11,8 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from campaigns.activities.contract import EndTask, EntryRef, SendResult, StepReport, StepTask
-from campaigns.models.campaign import parse_campaign
-from campaigns.models.outline import outline
+from campaigns.models.journey.definition import parse_campaign
+from campaigns.models.journey.outline import outline
 from campaigns.testing.time_skipping import time_skipping_server
 from campaigns.workflows import search_attributes
 from campaigns.workflows.contract import EntryInput, EventSignal, ExitSignal

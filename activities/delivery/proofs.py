@@ -1,0 +1,49 @@
+"""A template's test: its content to one address, once. It is no entry's message."""
+
+from uuid import uuid4
+
+from temporalio import activity
+
+from campaigns.activities.content.compose import ADDRESS_ATTRIBUTE, Unsendable, address_of, compose
+from campaigns.activities.contract import SendResult
+from campaigns.activities.delivery.attempts import for_history, outcome_of
+from campaigns.activities.senders.base import Sender
+from campaigns.models.journey.steps import Email, MessageBase, Push, Sms, WhatsApp
+from campaigns.models.signing import Signing
+from campaigns.models.store.database import Database
+from campaigns.models.store.queries import customers
+
+_STEPS: dict[str, type[MessageBase]] = {"email": Email, "sms": Sms, "whatsapp": WhatsApp, "push": Push}
+
+
+class TestSendActivities:
+    """Sends tests through the senders, by channel."""
+
+    __test__ = False  # pytest takes classes of such names for tests
+
+    def __init__(self, database: Database, senders: dict[str, Sender], signing: Signing) -> None:
+        self._database = database
+        self._senders = senders
+        self._signing = signing
+
+    @activity.defn(name="send_test_message")
+    async def send_test_message(self, sealed: str) -> SendResult:
+        """Sends what was sealed; a suppressed address gets nothing, and what has no value stays empty."""
+        wanted = self._signing.unseal(sealed)
+        channel = wanted["channel"]
+        step = _STEPS[channel].model_validate({"id": "test-send", "type": channel, "template": "test-send"})
+        to = address_of(channel, {ADDRESS_ATTRIBUTE[channel]: wanted["to"]})
+        if isinstance(to, Unsendable):
+            return SendResult(to.outcome, to.reason)
+        hashed = self._signing.address_hash(channel, to)
+        async with self._database.read() as connection:
+            against = await customers.against_address(connection, channel, hashed)
+        if against.suppressed:
+            return SendResult("skipped", "suppressed")
+        message_id = uuid4().hex
+        outgoing = await compose(step, wanted["content"], wanted["variables"], message_id, to, None, strict=False)
+        if isinstance(outgoing, Unsendable):
+            return for_history(SendResult(outgoing.outcome, outgoing.reason))
+        if channel not in self._senders:
+            return SendResult("failed", "no_sender")
+        return for_history(outcome_of(await self._senders[channel].send(outgoing), step))

@@ -1,0 +1,1 @@
+"""Text and WhatsApp messages by Twilio."""

@@ -1,0 +1,285 @@
+"""Imports of history: customers and events from CSV or JSON Lines, in bounded batches. They trigger nothing.
+
+A batch and how far the file has come are committed together, so an import that was cut off goes on where it was.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, Literal, NamedTuple
+
+import orjson
+from rich.console import Console
+from rich.progress import Progress
+
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.signing import Signing
+from campaigns.models.store.database import Connection, Database, open_database
+from campaigns.models.store.queries import customers, events, imports
+from campaigns.models.store.queries.imports import Progress as Position
+from campaigns.models.values import Json, utc_now
+from campaigns.starter.admission.admit import Person
+from campaigns.starter.intake.tracking import TrackingMessage, parse_message
+from campaigns.starter.segments.follow import Touch, follow_all
+
+BATCH = 1_000
+EVENT_FIELDS = {"userId", "event", "timestamp", "messageId", "properties"}
+
+Kind = Literal["customers", "events"]
+
+
+class BadRow(Exception):
+    """A row that can't be taken, with its reason."""
+
+
+class _Row(NamedTuple):
+    """A row of the file: the line that it ends on, and the byte behind it."""
+
+    line: int
+    content: Json | BadRow
+    end: int
+
+
+@dataclass
+class _Import:
+    """One run over one file."""
+
+    database: Database
+    file: Path
+    kind: Kind
+    console: Console
+    signing: Callable[[], Signing]
+
+    def refuse(self, line: int, reason: Exception) -> None:
+        """Says why the row of that line is not taken."""
+        self.console.print(f"{self.file}:{line}: {reason}", highlight=False, markup=False, soft_wrap=True)
+
+    async def run(self) -> Position:
+        """Takes in what is left of the file."""
+        file_hash, size = _fingerprint(self.file, self.kind)
+        async with self.database.read() as connection:
+            position = await imports.progress(connection, file_hash) or Position(0, 0, 0, 0)
+        if position.position:
+            self.console.print(f"This file was cut off before: goes on behind line {position.line}.")
+        with Progress(console=self.console, transient=True) as progress:
+            bar = progress.add_task(f"Importing {self.kind}", total=size, completed=position.position)
+            for batch in _batches(_rows(self.file, position)):
+                position = await self._write(file_hash, batch, position)
+                progress.update(bar, completed=position.position)
+        async with self.database.write() as connection:
+            await imports.finish(connection, file_hash)
+        return position
+
+    async def _write(self, file_hash: str, batch: Sequence[_Row], before: Position) -> Position:
+        """Takes in a batch, and keeps how far the file has come."""
+        good: list[tuple[int, TrackingMessage]] = []
+        for row in batch:
+            try:
+                good.append((row.line, self._parse(row)))
+            except (Invalid, BadRow) as error:
+                self.refuse(row.line, error)
+        now = utc_now()
+        async with self.database.write() as connection:
+            if self.kind == "customers":
+                await self._put_customers(connection, [message for _, message in good], now)
+            else:
+                good = await self._without_erased(connection, good)
+                await self._add_events(connection, [message for _, message in good], now)
+            taken, refused = before.taken + len(good), before.refused + len(batch) - len(good)
+            after = Position(batch[-1].end, batch[-1].line, taken, refused)
+            await imports.keep_progress(connection, file_hash, after, now)
+        return after
+
+    def _parse(self, row: _Row) -> TrackingMessage:
+        if isinstance(row.content, BadRow):
+            raise row.content
+        return _customer(row.content) if self.kind == "customers" else _event(row.content, self.file, row.line)
+
+    async def _put_customers(self, connection: Connection, parsed: list[TrackingMessage], now: datetime) -> None:
+        """Changes the attributes that are given, in the order of the rows; null takes one away."""
+        ids = {message.user_id or "" for message in parsed}
+        before = await customers.lock_many(connection, ids)
+        new = ids - before.keys()
+        await self._make(connection, new, now)
+        before |= await customers.lock_many(connection, new)
+        after: dict[str, Json] = {}
+        touched: set[str] = set()
+        for message in parsed:
+            customer_id = message.user_id or ""
+            known = after.get(customer_id, before.get(customer_id, {}))
+            merged = {**known, **message.traits}
+            after[customer_id] = {name: value for name, value in merged.items() if value is not None}
+            touched.update(message.traits)
+        await customers.write_many(connection, after, now)
+        people = [Person(customer_id, attributes, False, now) for customer_id, attributes in after.items()]
+        touch = Touch("import", attributes=frozenset(touched))
+        await follow_all(connection, [one for one in people if one.id not in new], touch)
+        await follow_all(connection, [one for one in people if one.id in new], Touch("import", is_new=True))
+
+    async def _make(self, connection: Connection, customer_ids: set[str], now: datetime) -> None:
+        await customers.create_missing(connection, customer_ids, now)
+        if customer_ids and await customers.any_erased(connection):
+            signing = self.signing()
+            for customer_id in sorted(customer_ids):
+                await customers.make_again(connection, customer_id, signing.hash("customer", customer_id))
+
+    async def _without_erased(
+        self, connection: Connection, parsed: list[tuple[int, TrackingMessage]]
+    ) -> list[tuple[int, TrackingMessage]]:
+        """Nobody who was erased comes back by an event."""
+        if not parsed or not await customers.any_erased(connection):
+            return parsed
+        signing = self.signing()
+        hashes = {message.user_id: signing.hash("customer", message.user_id or "") for _, message in parsed}
+        erased = await customers.erased_of(connection, hashes.values())
+        known = await customers.lock_many(connection, [one for one in hashes if one and hashes[one] in erased])
+        kept = []
+        for line, message in parsed:
+            if hashes[message.user_id] in erased and message.user_id not in known:
+                self.refuse(line, BadRow("userId: the customer was erased"))
+            else:
+                kept.append((line, message))
+        return kept
+
+    async def _add_events(self, connection: Connection, parsed: list[TrackingMessage], now: datetime) -> None:
+        """Keeps the events, makes their customers where they are unknown, and lets memberships follow."""
+        ids = {message.user_id for message in parsed if message.user_id}
+        await customers.create_missing(connection, ids, now)
+        names = frozenset(message.event_name for message in parsed if message.event_name)
+        await events.remember_names(connection, names, now)
+        await events.add_many(connection, [{**message.row(now), "answer": _ANSWER} for message in parsed])
+        attributes = await customers.lock_many(connection, ids)
+        people = [Person(customer_id, known, False, now) for customer_id, known in attributes.items()]
+        await follow_all(connection, people, Touch("import", events=names))
+
+
+_ANSWER: Json = {"success": True, "decisions": [], "signalled": []}
+
+
+async def import_file(url: str, file: Path, kind: Kind, console: Console, signing: Callable[[], Signing]) -> int:
+    """Imports the file. Every bad row is printed with its line and reason, all others are taken; 1 if any was bad.
+
+    `signing` is asked for where customers were erased, to know them again.
+    """
+    database = open_database(url)
+    try:
+        done = await _Import(database, file, kind, console, signing).run()
+    finally:
+        await database.close()
+    console.print(f"{done.taken} {kind} imported, {done.refused} rows refused.")
+    return 1 if done.refused else 0
+
+
+def _fingerprint(file: Path, kind: Kind) -> tuple[str, int]:
+    """A hash of the file's content and of what it is taken for; its size in bytes."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return hashlib.sha256(f"{kind} {file.suffix.lower()} {digest}".encode()).hexdigest(), file.stat().st_size
+
+
+def _batches(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
+    batch: list[_Row] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _rows(file: Path, after: Position) -> Iterator[_Row]:
+    """The rows behind the position."""
+    with file.open("rb") as content:
+        if file.suffix.lower() == ".csv":
+            yield from _csv_rows(content, after)
+        else:
+            yield from _json_rows(content, after)
+
+
+def _json_rows(content: BinaryIO, after: Position) -> Iterator[_Row]:
+    content.seek(after.position)
+    end = after.position
+    for number, line in enumerate(content, after.line + 1):
+        end += len(line)
+        if line.strip():
+            yield _Row(number, _json_row(line), end)
+
+
+def _json_row(line: bytes) -> Json | BadRow:
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return BadRow(f"is not JSON: {error}")
+    return row if isinstance(row, dict) else BadRow("is not an object")
+
+
+class _Lines:
+    """The lines of a CSV file as text, with the place up to which they were read."""
+
+    def __init__(self, content: BinaryIO) -> None:
+        self._content = content
+        self.line = 0
+        self.end = 0
+
+    def seek(self, position: int, line: int) -> None:
+        self._content.seek(position)
+        self.end, self.line = position, line
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._content:
+            self.end += len(line)
+            self.line += 1
+            yield line.decode("utf-8-sig" if self.line == 1 else "utf-8", errors="replace")
+
+
+def _csv_rows(content: BinaryIO, after: Position) -> Iterator[_Row]:
+    """Rows by the names of the header; an empty field is left out. A field may hold line breaks (RFC 4180)."""
+    lines = _Lines(content)
+    header = next(csv.reader(lines), None)
+    if header is None:
+        return
+    if after.position:
+        lines.seek(after.position, after.line)
+    for values in csv.reader(lines):
+        if not values:
+            continue
+        if len(values) > len(header):
+            row: Json | BadRow = BadRow("has more fields than the header")
+        elif any("�" in value for value in values):
+            row = BadRow("is not UTF-8")
+        else:
+            row = {name: value for name, value in zip(header, values, strict=False) if value}
+        yield _Row(lines.line, row, lines.end)
+
+
+def _customer(raw: Json) -> TrackingMessage:
+    """A row is checked as an `identify` is."""
+    traits = {name: value for name, value in raw.items() if name != "id"}
+    if "id" not in raw:
+        raise Invalid([FieldError("id", "is required")])
+    return parse_message({"userId": raw["id"], "traits": traits}, "identify")
+
+
+def _event(raw: Json, file: Path, line: int) -> TrackingMessage:
+    known = {name: value for name, value in raw.items() if name in EVENT_FIELDS}
+    others = {name: value for name, value in raw.items() if name not in EVENT_FIELDS}
+    if "userId" not in known:
+        raise Invalid([FieldError("userId", "is required")])
+    known["properties"] = {**others, **(known.get("properties") or {})}
+    if isinstance(known.get("timestamp"), str):
+        known["timestamp"] = _with_zone(known["timestamp"])
+    # The same file imported again adds nothing twice.
+    known.setdefault("messageId", hashlib.sha256(orjson.dumps([file.name, line, raw])).hexdigest())
+    return parse_message(known, "track")
+
+
+def _with_zone(text: str) -> str:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if moment.tzinfo else f"{moment.isoformat()}+00:00"

@@ -1,0 +1,1 @@
+"""A journey as it is defined: its steps, its conditions, its times."""

@@ -1,0 +1,1 @@
+"""The memory: tables, the database, and every statement by name."""

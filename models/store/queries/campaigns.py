@@ -1,0 +1,208 @@
+"""Campaigns, their versions and what triggers them."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy import bindparam, delete, select, update
+
+from campaigns.models.journey.definition import Campaign as Definition
+from campaigns.models.journey.definition import SegmentTrigger
+from campaigns.models.journey.steps import Step
+from campaigns.models.store.database import Connection
+from campaigns.models.store.queries.statements import insert
+from campaigns.models.store.tables import Campaign, CampaignTrigger, CampaignVersion, Template
+from campaigns.models.values import Json
+
+
+class CampaignRow(NamedTuple):
+    """A campaign without its definition."""
+
+    key: str
+    name: str
+    status: str
+    version: int
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+    paused_because: str | None
+
+
+class Code(Protocol):
+    """The journeys in code that this process knows."""
+
+    def steps(self, name: str) -> list[Step]:
+        """The steps that the journey declares."""
+        ...
+
+    def accepts(self, name: str, properties: Json) -> bool:
+        """Whether a trigger with these properties is what the journey expects."""
+        ...
+
+    def completed(self, name: str, properties: Json) -> Json:
+        """The trigger's properties with the defaults of those that were left out."""
+        ...
+
+
+class Definitions:
+    """Parsed definitions by key and version. What has been live is frozen, so it is kept; a draft is not.
+
+    The steps of a journey in code are those that the code of this process declares: running entries follow it.
+    """
+
+    def __init__(self, code: Code, size: int = 1000) -> None:
+        self._code = code
+        self._kept: OrderedDict[tuple[str, int], Definition] = OrderedDict()
+        self._size = size
+
+    async def get(self, connection: Connection, key: str, version: int, *, frozen: bool = True) -> Definition:
+        """The definition; raises LookupError where there is no such version."""
+        known = self._kept.get((key, version))
+        if known is not None and frozen:
+            self._kept.move_to_end((key, version))
+            return known
+        statement = select(CampaignVersion.definition).where(
+            CampaignVersion.campaign_key == key, CampaignVersion.version == version
+        )
+        raw = (await connection.execute(statement)).scalar_one_or_none()
+        if raw is None:
+            raise LookupError(f"campaign {key} has no version {version}")
+        definition = Definition.model_validate(raw)
+        if definition.workflow is not None:
+            definition = definition.with_steps_of_code(self._code.steps(definition.workflow))
+        if frozen:
+            self._kept[key, version] = definition
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+        return definition
+
+    def accepts(self, definition: Definition, properties: Json) -> bool:
+        """Whether the campaign's journey, if it is in code, expects a trigger with these properties."""
+        return definition.workflow is None or self._code.accepts(definition.workflow, properties)
+
+    def completed(self, definition: Definition, properties: Json) -> Json:
+        """The trigger's properties, with the defaults that a journey in code has for those that were left out."""
+        return properties if definition.workflow is None else self._code.completed(definition.workflow, properties)
+
+
+def _rows() -> Any:
+    return select(
+        Campaign.key, Campaign.name, Campaign.status, Campaign.version, Campaign.revision,
+        Campaign.created_at, Campaign.updated_at, Campaign.paused_because,
+    )  # fmt: skip
+
+
+async def get(connection: Connection, key: str, *, lock: bool = False) -> CampaignRow | None:
+    """The campaign, locked against changes of its status if so asked."""
+    statement = _rows().where(Campaign.key == key)
+    row = (await connection.execute(statement.with_for_update() if lock else statement)).one_or_none()
+    return CampaignRow(*row) if row else None
+
+
+async def status_locked(connection: Connection, key: str) -> str | None:
+    """The status, which cannot change before the transaction's end."""
+    statement = select(Campaign.status).where(Campaign.key == key).with_for_update(read=True)
+    return (await connection.execute(statement)).scalar_one_or_none()
+
+
+async def page(connection: Connection, after: str, limit: int) -> list[CampaignRow]:
+    """Campaigns by key."""
+    statement = _rows().where(Campaign.key > after).order_by(Campaign.key).limit(limit)
+    return [CampaignRow(*row) for row in await connection.execute(statement)]
+
+
+async def create(connection: Connection, definition: Definition, now: datetime) -> bool:
+    """Whether the campaign was made: False where the key is taken."""
+    statement = insert(connection, Campaign).values(
+        key=definition.key, name=definition.name, status="draft", version=1, revision=1, created_at=now, updated_at=now
+    )
+    if not (await connection.execute(statement.on_conflict_do_nothing())).rowcount:
+        return False
+    await _write_version(connection, definition, 1, now)
+    return True
+
+
+async def edit(connection: Connection, row: CampaignRow, definition: Definition, now: datetime) -> CampaignRow:
+    """A draft is overwritten, anything later gets a new version. The row must be locked."""
+    version = row.version if row.status == "draft" else row.version + 1
+    changed = row._replace(name=definition.name, version=version, revision=row.revision + 1, updated_at=now)
+    await connection.execute(
+        update(Campaign)
+        .where(Campaign.key == row.key)
+        .values(name=changed.name, version=version, revision=changed.revision, updated_at=now)
+    )
+    await _write_version(connection, definition, version, now)
+    return changed
+
+
+async def set_status(
+    connection: Connection, row: CampaignRow, status: str, now: datetime, because: str | None = None
+) -> CampaignRow:
+    """Moves the campaign on; the row must be locked. `because` is the fault of our own for which it is paused."""
+    changed = row._replace(status=status, revision=row.revision + 1, updated_at=now, paused_because=because)
+    values = {"status": status, "revision": changed.revision, "updated_at": now, "paused_because": because}
+    await connection.execute(update(Campaign).where(Campaign.key == row.key).values(values))
+    return changed
+
+
+async def _write_version(connection: Connection, definition: Definition, version: int, now: datetime) -> None:
+    key, content = definition.key, definition.to_json()
+    statement = insert(connection, CampaignVersion).values(
+        campaign_key=key, version=version, definition=content, created_at=now
+    )
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["campaign_key", "version"], set_={"definition": content, "created_at": now}
+        )
+    )
+    await connection.execute(delete(CampaignTrigger).where(CampaignTrigger.campaign_key == key))
+    kind = "segment" if isinstance(definition.trigger, SegmentTrigger) else "event"
+    rows = [{"type": kind, "name": name, "campaign_key": key} for name in sorted(set(definition.trigger_names))]
+    if definition.goal:
+        rows.append({"type": "goal", "name": definition.goal.event, "campaign_key": key})
+    await connection.execute(insert(connection, CampaignTrigger).values(rows))
+
+
+async def triggered_by(connection: Connection, segment: str) -> list[CampaignRow]:
+    """The campaigns of every status that entering the segment triggers, in a stable order."""
+    found = await connection.execute(_listening(), {"types": ["segment"], "name": segment})
+    return [CampaignRow(*row[1:]) for row in found]
+
+
+async def listening_to(connection: Connection, event: str) -> tuple[list[CampaignRow], list[CampaignRow]]:
+    """The campaigns of every status that the event triggers, and those of which it is the goal, in a stable order."""
+    found = (await connection.execute(_listening(), {"types": ["event", "goal"], "name": event})).all()
+    triggered = [CampaignRow(*row[1:]) for row in found if row[0] == "event"]
+    return triggered, [CampaignRow(*row[1:]) for row in found if row[0] == "goal"]
+
+
+@cache
+def _listening() -> Any:
+    rows = _rows().join(CampaignTrigger, CampaignTrigger.campaign_key == Campaign.key)
+    statement = rows.with_only_columns(CampaignTrigger.type, *rows.selected_columns, maintain_column_froms=True)
+    types: Any = bindparam("types", expanding=True)
+    statement = statement.where(CampaignTrigger.type.in_(types), CampaignTrigger.name == bindparam("name"))
+    return statement.order_by(Campaign.created_at, Campaign.key)
+
+
+async def put_template(connection: Connection, key: str, content: Json, now: datetime) -> None:
+    """Makes or changes a template."""
+    statement = insert(connection, Template).values(key=key, content=content, created_at=now, updated_at=now)
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["key"], set_={"content": content, "updated_at": now})
+    )
+
+
+async def template(connection: Connection, key: str) -> Json | None:
+    """A template's content."""
+    return (await connection.execute(select(Template.content).where(Template.key == key))).scalar_one_or_none()
+
+
+async def templates(connection: Connection, keys: Iterable[str]) -> dict[str, Json]:
+    """The content of those of the templates that exist."""
+    rows: Sequence[Any] = (
+        await connection.execute(select(Template.key, Template.content).where(Template.key.in_(set(keys))))
+    ).all()
+    return dict(rows)

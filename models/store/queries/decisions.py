@@ -1,0 +1,100 @@
+"""Decisions and holdouts."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select, update
+
+from campaigns.models.store.database import Connection
+from campaigns.models.store.queries.statements import insert, insert_of
+from campaigns.models.store.tables import Decision, Holdout, PrunedDecisions
+
+
+async def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Keeps decisions."""
+    if rows:
+        await connection.execute(_add(connection.dialect.name), rows)
+
+
+@cache
+def _add(dialect: str) -> Any:
+    return insert_of(dialect, Decision.__table__)
+
+
+async def entered_by(connection: Connection, customer_id: str, trigger_id: str) -> set[str]:
+    """The campaigns that this trigger has already entered the customer to."""
+    asked = {"customer": customer_id, "trigger": trigger_id}
+    return set((await connection.execute(_entered_by(), asked)).scalars())
+
+
+@cache
+def _entered_by() -> Any:
+    return select(Decision.campaign_key).where(
+        Decision.customer_id == bindparam("customer"),
+        Decision.trigger_id == bindparam("trigger"),
+        Decision.outcome == "entered",
+    )
+
+
+async def of_customer(connection: Connection, customer_id: str, before: int | None, limit: int) -> Sequence[Any]:
+    """The customer's decisions, the newest first."""
+    statement = select(
+        Decision.id, Decision.campaign_key, Decision.trigger_id, Decision.trigger_name, Decision.outcome,
+        Decision.entry_id, Decision.winner, Decision.retry_at, Decision.facts, Decision.decided_at,
+    ).where(Decision.customer_id == customer_id)  # fmt: skip
+    if before is not None:
+        statement = statement.where(Decision.id < before)
+    return (await connection.execute(statement.order_by(Decision.id.desc()).limit(limit))).all()
+
+
+async def make_anonymous(connection: Connection, customer_id: str) -> None:
+    """Takes the customer out of decisions: what is left only counts."""
+    statement = update(Decision).where(Decision.customer_id == customer_id)
+    await connection.execute(statement.values(customer_id=None, trigger_id="", facts=None))
+
+
+UNINTERESTING = ("not_live", "not_started", "ended", "segment_inactive", "not_matching", "duplicate", "erased")
+"""Outcomes that say nothing of the customer's own history with the campaign."""
+
+
+async def prune(connection: Connection, before: datetime, limit: int) -> int:
+    """Deletes some uninteresting decisions from before; how many. They are counted still."""
+    found = select(Decision.id, Decision.campaign_key, Decision.outcome)
+    found = found.where(Decision.decided_at < before, Decision.outcome.in_(UNINTERESTING)).limit(limit)
+    rows = (await connection.execute(found.with_for_update(skip_locked=True))).all()
+    if not rows:
+        return 0
+    await connection.execute(delete(Decision).where(Decision.id.in_([row.id for row in rows])))
+    for (key, outcome), number in Counter((row.campaign_key, row.outcome) for row in rows).items():
+        statement = insert(connection, PrunedDecisions).values(campaign_key=key, outcome=outcome, number=number)
+        more = PrunedDecisions.number + number
+        await connection.execute(
+            statement.on_conflict_do_update(index_elements=["campaign_key", "outcome"], set_={"number": more})
+        )
+    return len(rows)
+
+
+async def add_holdouts(connection: Connection, campaigns: Iterable[str], customer_id: str, now: datetime) -> None:
+    """Remembers that the campaigns left the customer out."""
+    rows = [{"campaign_key": key, "customer_id": customer_id, "since": now} for key in campaigns]
+    if rows:
+        await connection.execute(insert(connection, Holdout).values(rows).on_conflict_do_nothing())
+
+
+async def unconverted_holdouts(
+    connection: Connection, customer_id: str, campaigns: Iterable[str]
+) -> dict[str, datetime]:
+    """Those of the campaigns that left the customer out, with the time, and saw no conversion yet."""
+    statement = select(Holdout.campaign_key, Holdout.since).where(
+        Holdout.customer_id == customer_id, Holdout.campaign_key.in_(list(campaigns)), Holdout.converted_at.is_(None)
+    )
+    return dict((await connection.execute(statement)).all())
+
+
+async def convert_holdout(connection: Connection, campaign: str, customer_id: str, now: datetime) -> None:
+    """Counts the conversion of one who was left out."""
+    statement = update(Holdout).where(Holdout.campaign_key == campaign, Holdout.customer_id == customer_id)
+    await connection.execute(statement.values(converted_at=now))

@@ -1,0 +1,242 @@
+"""Entries: their admission facts, their progress, their end."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, case, func, literal, select, update
+
+from campaigns.models.decision import EndedBy
+from campaigns.models.store.database import Connection
+from campaigns.models.store.queries.statements import chunks, insert, insert_of
+from campaigns.models.store.tables import Dispatch, Entry, Message, StepOutcome
+from campaigns.models.values import Json
+
+
+class RunningEntry(NamedTuple):
+    """An entry that runs, as admission and intake see it."""
+
+    id: str
+    campaign: str
+    version: int
+    entry_key: str | None
+    trigger: Json
+    exit_request: str | None
+    entered_at: datetime
+    exposed_at: datetime | None
+    converted_at: datetime | None
+
+
+class PastEntries(NamedTuple):
+    """What came before, of one campaign and one entry key of a customer."""
+
+    campaign: str
+    entry_key: str | None
+    entered_at: datetime | None
+    """Of the last entry that was not given back."""
+    exposed_at: datetime | None
+
+
+def _entries() -> Any:
+    return select(
+        Entry.id, Entry.campaign_key.label("campaign"), Entry.version, Entry.customer_id, Entry.entry_key,
+        Entry.status, Entry.ended_by, Entry.entered_at, Entry.ended_at,
+    )  # fmt: skip
+
+
+async def running_of_customer(connection: Connection, customer_id: str) -> list[RunningEntry]:
+    """The customer's running entries, locked: a message of theirs is claimed either before or after this."""
+    return [RunningEntry(*row) for row in await connection.execute(_running_of_customer(), {"id": customer_id})]
+
+
+@cache
+def _running_of_customer() -> Any:
+    statement = select(
+        Entry.id, Entry.campaign_key, Entry.version, Entry.entry_key, Entry.trigger, Entry.exit_request,
+        Entry.entered_at, Entry.exposed_at, Entry.converted_at,
+    )  # fmt: skip
+    statement = statement.where(Entry.customer_id == bindparam("id"), Entry.status == "running")
+    return statement.order_by(Entry.id).with_for_update()
+
+
+async def past_of_customer(connection: Connection, customer_id: str, campaigns: Iterable[str]) -> list[PastEntries]:
+    """The last entry and the last exposure of the customer in each campaign and entry key."""
+    asked = {"id": customer_id, "campaigns": list(campaigns)}
+    return [PastEntries(*row) for row in await connection.execute(_past_of_customer(), asked)]
+
+
+@cache
+def _past_of_customer() -> Any:
+    counted = case((func.coalesce(Entry.ended_by, "") != EndedBy.PREEMPTED.value, Entry.entered_at), else_=None)
+    statement = select(Entry.campaign_key, Entry.entry_key, func.max(counted), func.max(Entry.exposed_at))
+    keys: Any = bindparam("campaigns", expanding=True)
+    statement = statement.where(Entry.customer_id == bindparam("id"), Entry.campaign_key.in_(keys))
+    return statement.group_by(Entry.campaign_key, Entry.entry_key)
+
+
+async def add(connection: Connection, row: dict[str, Any]) -> None:
+    """Adds a running entry."""
+    await connection.execute(_add(connection.dialect.name), row)
+
+
+@cache
+def _add(dialect: str) -> Any:
+    return insert_of(dialect, Entry.__table__)
+
+
+async def lock(connection: Connection, entry_id: str) -> Any | None:
+    """The entry, locked until the transaction's end."""
+    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.exit_request)
+    return (await connection.execute(statement.where(Entry.id == entry_id).with_for_update())).one_or_none()
+
+
+async def get(connection: Connection, entry_id: str) -> Any | None:
+    """The entry as the API shows it."""
+    return (await connection.execute(_entries().where(Entry.id == entry_id))).one_or_none()
+
+
+async def page(
+    connection: Connection,
+    limit: int,
+    after: tuple[datetime, str] | None,
+    **where: str | None,
+) -> Sequence[Any]:
+    """Entries in the order in which they entered, of those whose columns have the given values."""
+    statement = _entries().order_by(Entry.entered_at, Entry.id).limit(limit)
+    for column, value in where.items():
+        if value is not None:
+            statement = statement.where(getattr(Entry, column) == value)
+    if after:
+        at, entry_id = after
+        statement = statement.where((Entry.entered_at > at) | ((Entry.entered_at == at) & (Entry.id > entry_id)))
+    return (await connection.execute(statement)).all()
+
+
+async def request_exit(connection: Connection, entry_id: str, cause: EndedBy) -> bool:
+    """Whether the running entry is to end by this cause; a cause that came before stays."""
+    statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running", Entry.exit_request.is_(None))
+    return bool((await connection.execute(statement.values(exit_request=cause.value))).rowcount)
+
+
+async def end(connection: Connection, entry_id: str, status: str, ended_by: EndedBy, now: datetime) -> bool:
+    """Whether this ended the entry; whatever step it was at is left as exited."""
+    statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running")
+    result = await connection.execute(statement.values(status=status, ended_by=ended_by.value, ended_at=now, held=None))
+    if not result.rowcount:
+        return False
+    if status != "completed":
+        await _settle_messages(connection, entry_id, now)
+        await connection.execute(
+            update(StepOutcome)
+            .where(StepOutcome.entry_id == entry_id, StepOutcome.outcome == "waiting")
+            .values(outcome="exited", reason=ended_by.value, ended_at=now)
+        )
+    return True
+
+
+async def complete(connection: Connection, entry_id: str, now: datetime) -> bool:
+    """Whether the entry is completed now. One that is to exit is not: that is its workflow's to say."""
+    statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running", Entry.exit_request.is_(None))
+    values = {"status": "completed", "ended_by": EndedBy.COMPLETED.value, "ended_at": now, "held": None}
+    if (await connection.execute(statement.values(values))).rowcount:
+        return True
+    status = await connection.execute(select(Entry.status).where(Entry.id == entry_id))
+    return bool(status.scalar_one_or_none() == "completed")
+
+
+async def _settle_messages(connection: Connection, entry_id: str, now: datetime) -> None:
+    """An attempt that was cut off by the end may have gone out; one that waited for its next attempt did not."""
+    cut_off = (Message.entry_id == entry_id, Message.status == "sending")
+    steps = list((await connection.execute(select(Message.step_id).where(*cut_off))).scalars())
+    if steps:
+        detail = "the entry ended before an answer"
+        await connection.execute(update(Message).where(*cut_off).values(status="unknown", error=detail, settled_at=now))
+        await connection.execute(
+            update(StepOutcome)
+            .where(StepOutcome.entry_id == entry_id, StepOutcome.step_id.in_(steps), StepOutcome.outcome == "waiting")
+            .values(outcome="completed", detail="unknown", ended_at=now)
+        )
+    await connection.execute(
+        update(Message)
+        .where(Message.entry_id == entry_id, Message.status == "retry")
+        .values(status="failed", settled_at=now)
+    )
+
+
+async def convert(connection: Connection, entry_id: str, now: datetime) -> None:
+    """Counts the conversion of an entry once, and credits its last message."""
+    statement = update(Entry).where(Entry.id == entry_id, Entry.converted_at.is_(None)).values(converted_at=now)
+    if not (await connection.execute(statement)).rowcount:
+        return
+    last = select(Message.id).where(Message.entry_id == entry_id, Message.status.in_(("sent", "unknown")))
+    last = last.order_by(Message.claimed_at.desc()).limit(1)
+    await connection.execute(update(Message).where(Message.id == last.scalar_subquery()).values(converted_at=now))
+
+
+async def ended_since(connection: Connection, customer_id: str, campaigns: Iterable[str]) -> Sequence[Any]:
+    """Entries of the customer that have ended without a conversion yet: id, campaign, version, entered_at, trigger."""
+    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.entered_at, Entry.trigger)
+    statement = statement.where(
+        Entry.customer_id == customer_id,
+        Entry.campaign_key.in_(list(campaigns)),
+        Entry.status != "running",
+        Entry.converted_at.is_(None),
+    )
+    return (await connection.execute(statement)).all()
+
+
+async def hold(connection: Connection, entry_id: str, reason: str) -> None:
+    """Marks why the entry's next message may not go now."""
+    await connection.execute(update(Entry).where(Entry.id == entry_id).values(held=reason))
+
+
+async def dispatch_to_held(connection: Connection, campaign: str, now: datetime) -> None:
+    """Owes a `resume` to every entry that a pause holds: one statement, however many they are."""
+    rows = select(
+        literal("resume-") + Entry.id + literal(f"-{now.timestamp():.6f}"),
+        literal("resume"), Entry.id, literal({}, Dispatch.payload.type), literal(now, Dispatch.due_at.type), literal(0),
+    ).where(Entry.campaign_key == campaign, Entry.status == "running", Entry.held == "paused")  # fmt: skip
+    await _owe(connection, rows)
+
+
+async def stop_running(connection: Connection, campaign: str, now: datetime) -> None:
+    """Asks every running entry of the campaign to end, and owes each the signal."""
+    running = (Entry.campaign_key == campaign, Entry.status == "running")
+    await connection.execute(
+        update(Entry).where(*running, Entry.exit_request.is_(None)).values(exit_request=EndedBy.STOPPED.value)
+    )
+    payload = literal({"cause": EndedBy.STOPPED.value}, Dispatch.payload.type)
+    rows = select(
+        literal("stop-") + Entry.id, literal("exit"), Entry.id, payload, literal(now, Dispatch.due_at.type), literal(0)
+    ).where(*running)
+    await _owe(connection, rows)
+
+
+async def _owe(connection: Connection, rows: Any) -> None:
+    columns = ["id", "kind", "entry_id", "payload", "due_at", "attempts"]
+    await connection.execute(insert(connection, Dispatch).from_select(columns, rows))
+
+
+async def of_customer(connection: Connection, customer_id: str) -> list[tuple[str, str]]:
+    """Id and status of each entry of the customer."""
+    statement = select(Entry.id, Entry.status).where(Entry.customer_id == customer_id).with_for_update()
+    return [(entry_id, status) for entry_id, status in await connection.execute(statement)]
+
+
+async def make_anonymous(connection: Connection, entry_ids: list[str]) -> None:
+    """Takes the customer out of ended entries and their messages: what is left only counts."""
+    for some in chunks(entry_ids):
+        await connection.execute(
+            update(Entry).where(Entry.id.in_(some)).values(customer_id=None, entry_key=None, trigger=None)
+        )
+        await connection.execute(
+            update(Message).where(Message.entry_id.in_(some)).values(address=None, error=None, response=None)
+        )
+        await connection.execute(update(StepOutcome).where(StepOutcome.entry_id.in_(some)).values(detail=None))
+
+
+async def has_begun(connection: Connection, entry_id: str) -> bool:
+    """Whether the entry's workflow has left a trace."""
+    statement = select(StepOutcome.step_id).where(StepOutcome.entry_id == entry_id).limit(1)
+    return (await connection.execute(statement)).first() is not None

@@ -1,0 +1,368 @@
+"""Messages: the claim before the first try, what came of each attempt; and the outcomes of steps."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
+
+from campaigns.models.store.database import Connection
+from campaigns.models.store.queries.statements import insert, insert_of
+from campaigns.models.store.tables import (
+    Campaign,
+    Consent,
+    Customer,
+    Entry,
+    Link,
+    Message,
+    MessageCap,
+    StepOutcome,
+    Topic,
+)
+from campaigns.models.values import Json
+
+HAPPENINGS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "converted")
+"""What may come of a message after it was sent: each a column of its time, and a status in conditions."""
+
+
+class MessageRow(NamedTuple):
+    """A claimed message."""
+
+    id: str
+    status: str
+    attempt: int
+    attempt_ends_at: datetime
+    error: str | None
+
+
+class Recipient(NamedTuple):
+    """All that decides about a message of an entry, at one moment."""
+
+    campaign_status: str
+    customer_id: str | None
+    entry_status: str
+    exit_request: str | None
+    held: str | None
+    trigger: Json | None
+    attributes: Json | None
+    unsubscribed: bool
+    message: MessageRow | None
+
+
+# Statements of the hot path are built once: building one costs more than sending it to SQLite.
+
+
+@cache
+def _recipient(lock: bool) -> Any:
+    said = (Consent.customer_id == Entry.customer_id, Consent.channel == bindparam("channel"))
+    topic: Any = bindparam("topic")
+    unsubscribed = or_(
+        exists().where(*said, Consent.topic.in_(("", topic)), Consent.status == "unsubscribed"),
+        and_(
+            exists().where(Topic.key == topic, Topic.opt_in.is_(True)),
+            ~exists().where(*said, Consent.topic == topic, Consent.status == "subscribed"),
+        ),
+    )
+    statement = (
+        select(
+            Campaign.status, Entry.customer_id, Entry.status, Entry.exit_request, Entry.held, Entry.trigger,
+            Customer.attributes, unsubscribed, Message.id, Message.status, Message.attempt, Message.attempt_ends_at,
+            Message.error,
+        )
+        .join_from(Entry, Campaign, Campaign.key == Entry.campaign_key)
+        .outerjoin(Customer, Customer.id == Entry.customer_id)
+        .outerjoin(
+            Message,
+            and_(
+                Message.entry_id == Entry.id,
+                Message.step_id == bindparam("step"),
+                Message.repetition == bindparam("repetition"),
+            ),
+        )
+        .where(Entry.id == bindparam("entry"))
+    )  # fmt: skip
+    return statement.with_for_update(of=Entry) if lock else statement
+
+
+async def recipient(
+    connection: Connection,
+    entry_id: str,
+    step: str = "",
+    repetition: int = 1,
+    channel: str = "",
+    topic: str = "",
+    *,
+    lock: bool = False,
+) -> Recipient | None:
+    """The entry with its campaign's status, its customer's attributes and consent, and the message of the step.
+
+    The entry's row is locked if so asked.
+    """
+    parameters = {"entry": entry_id, "step": step, "repetition": repetition, "channel": channel, "topic": topic}
+    row = (await connection.execute(_recipient(lock), parameters)).one_or_none()
+    if row is None:
+        return None
+    return Recipient(*row[:8], MessageRow(*row[8:]) if row[8] is not None else None)  # type: ignore[call-arg] # a slice of a row has its length
+
+
+async def claim(connection: Connection, row: dict[str, Any]) -> bool:
+    """Claims the message of a step with its identity, for its first attempt. False where it is claimed already."""
+    return bool((await connection.execute(_claim(connection.dialect.name), row)).rowcount)
+
+
+@cache
+def _claim(dialect: str) -> Any:
+    return insert_of(dialect, Message.__table__).on_conflict_do_nothing()
+
+
+async def begin_attempt(connection: Connection, message_id: str, attempt: int, ends_at: datetime, address: str) -> None:
+    """A later attempt is about to begin."""
+    await connection.execute(
+        update(Message)
+        .where(Message.id == message_id)
+        .values(status="sending", attempt=attempt, attempt_ends_at=ends_at, address=address)
+    )
+
+
+@cache
+def _settle() -> Any:
+    table: Any = Message.__table__
+    return (
+        update(table)
+        .where(
+            table.c.id == bindparam("message"),
+            table.c.attempt == bindparam("number"),
+            # The provider itself may have said meanwhile that it was sent.
+            table.c.status != "sent",
+        )
+        .values(
+            status=bindparam("new_status"),
+            error=bindparam("new_error"),
+            settled_at=bindparam("at"),
+            provider_id=bindparam("provider"),
+        )
+    )
+
+
+async def settle(
+    connection: Connection,
+    message_id: str,
+    attempt: int,
+    status: str,
+    now: datetime,
+    provider_id: str | None = None,
+    error: str | None = None,
+) -> bool:
+    """Whether the attempt was the latest, and is now settled so."""
+    parameters = {
+        "message": message_id,
+        "number": attempt,
+        "new_status": status,
+        "new_error": error,
+        "at": None if status == "retry" else now,
+        "provider": provider_id,
+    }
+    return bool((await connection.execute(_settle(), parameters)).rowcount)
+
+
+@cache
+def _expose() -> Any:
+    table: Any = Entry.__table__
+    return update(table).where(table.c.id == bindparam("entry")).values(exposed_at=bindparam("at"), held=None)
+
+
+async def expose(connection: Connection, entry_id: str, at: datetime | None) -> None:
+    """When a message of the entry was last accepted, or may have been; None takes a claim's mark back."""
+    await connection.execute(_expose(), {"entry": entry_id, "at": at})
+
+
+async def last_exposure(connection: Connection, entry_id: str, but_for: str) -> datetime | None:
+    """When a message of the entry other than this one was last accepted, or may have been."""
+    statement = select(Message.settled_at, Message.claimed_at).where(
+        Message.entry_id == entry_id, Message.id != but_for, Message.status.in_(("sent", "unknown", "sending"))
+    )
+    return max((settled or claimed for settled, claimed in await connection.execute(statement)), default=None)
+
+
+@cache
+def _put_steps(dialect: str) -> Any:
+    table = StepOutcome.__table__
+    statement = insert_of(dialect, table)
+    later = {name: getattr(statement.excluded, name) for name in ("outcome", "reason", "detail", "ended_at")}
+    return statement.on_conflict_do_update(
+        index_elements=["entry_id", "step_id", "repetition"], set_=later, where=table.c.outcome == "waiting"
+    )
+
+
+async def put_steps(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Writes what became of passages through steps; when one was entered stays, and so does a final outcome."""
+    if rows:
+        await connection.execute(_put_steps(connection.dialect.name), rows)
+
+
+async def timeline(connection: Connection, entry_id: str) -> Sequence[Any]:
+    """What became of each step that the entry has come to, in order."""
+    statement = select(
+        StepOutcome.step_id, StepOutcome.repetition, StepOutcome.outcome, StepOutcome.reason, StepOutcome.detail,
+        StepOutcome.entered_at, StepOutcome.ended_at,
+    ).where(StepOutcome.entry_id == entry_id)  # fmt: skip
+    return (await connection.execute(statement.order_by(StepOutcome.position))).all()
+
+
+async def of_entry(connection: Connection, entry_id: str) -> Sequence[Any]:
+    """The entry's messages: step, status, channel, provider's id, error, attempts."""
+    statement = select(
+        Message.step_id, Message.repetition, Message.status, Message.channel, Message.provider_id, Message.error,
+        Message.attempt, Message.settled_at, Message.id,
+    ).where(Message.entry_id == entry_id)  # fmt: skip
+    return (await connection.execute(statement)).all()
+
+
+async def statuses(connection: Connection, entry_id: str, steps: Iterable[str]) -> dict[str, frozenset[str]]:
+    """What is true of the messages of these steps, for conditions."""
+    wanted = list(steps)
+    if not wanted:
+        return {}
+    found: dict[str, set[str]] = {}
+    rows = await connection.execute(
+        select(Message.step_id, Message.status, *(getattr(Message, f"{what}_at") for what in HAPPENINGS)).where(
+            Message.entry_id == entry_id, Message.step_id.in_(wanted)
+        )
+    )
+    for step, status, *times in rows:
+        happened = [what for what, at in zip(HAPPENINGS, times, strict=True) if at is not None]
+        found.setdefault(step, set()).update([status, *happened])
+    skipped = await connection.execute(
+        select(StepOutcome.step_id).where(
+            StepOutcome.entry_id == entry_id, StepOutcome.step_id.in_(wanted), StepOutcome.outcome == "skipped"
+        )
+    )
+    for (step,) in skipped:
+        found.setdefault(step, set()).add("skipped")
+    return {step: frozenset(one) for step, one in found.items()}
+
+
+async def keep_response(connection: Connection, message_id: str, response: Any) -> None:
+    """Keeps what a webhook answered."""
+    await connection.execute(update(Message).where(Message.id == message_id).values(response={"json": response}))
+
+
+async def responses(connection: Connection, entry_id: str, steps: Mapping[str, str]) -> Json:
+    """What webhooks of the entry answered, by the names that the steps save them as."""
+    if not steps:
+        return {}
+    statement = select(Message.step_id, Message.response).where(
+        Message.entry_id == entry_id, Message.step_id.in_(set(steps.values())), Message.response.is_not(None)
+    )
+    kept = {step: response["json"] for step, response in await connection.execute(statement)}
+    return {name: kept[step] for name, step in steps.items() if step in kept}
+
+
+async def mark(connection: Connection, message_id: str, what: str, now: datetime) -> bool:
+    """Whether this is the first time that it happened to the message."""
+    column = getattr(Message, f"{what}_at")
+    statement = update(Message).where(Message.id == message_id, column.is_(None))
+    return bool((await connection.execute(statement.values({column: now}))).rowcount)
+
+
+async def status(connection: Connection, message_id: str) -> str | None:
+    """The status of the message."""
+    return (await connection.execute(select(Message.status).where(Message.id == message_id))).scalar_one_or_none()
+
+
+async def was_sent(connection: Connection, message_id: str, provider_id: str, now: datetime) -> None:
+    """The provider says that it has the message: what nobody knew is settled."""
+    statement = update(Message).where(Message.id == message_id, Message.status.in_(("unknown", "sending", "retry")))
+    await connection.execute(statement.values(status="sent", provider_id=provider_id, error=None, settled_at=now))
+
+
+class Origin(NamedTuple):
+    """Where an event of a message comes from."""
+
+    message_id: str
+    channel: str
+    address: str | None
+    campaign: str
+    entry_id: str
+    step: str
+    customer_id: str | None
+    """None where the customer was erased."""
+
+
+async def origin(connection: Connection, message_id: str) -> Origin | None:
+    """Whose message it is; None where there is none."""
+    statement = select(
+        Message.id, Message.channel, Message.address, Message.campaign_key, Message.entry_id, Message.step_id,
+        Entry.customer_id,
+    ).join(Entry, Entry.id == Message.entry_id)  # fmt: skip
+    row = (await connection.execute(statement.where(Message.id == message_id))).one_or_none()
+    return Origin(*row) if row else None
+
+
+async def customers_at(connection: Connection, channel: str, address: str) -> list[str]:
+    """The customers to whom messages went at this address, by id."""
+    statement = select(Entry.customer_id).join(Message, Message.entry_id == Entry.id).distinct()
+    statement = statement.where(Message.address == address, Message.channel == channel, Entry.customer_id.is_not(None))
+    return sorted((await connection.execute(statement)).scalars())
+
+
+async def keep_links(connection: Connection, links: Mapping[str, str]) -> None:
+    """Keeps where links lead, by their ids."""
+    rows = [{"id": link_id, "url": url} for link_id, url in sorted(links.items())]
+    if rows:
+        await connection.execute(insert(connection, Link).on_conflict_do_nothing(), rows)
+
+
+async def link(connection: Connection, link_id: str) -> str | None:
+    """Where the link leads."""
+    return (await connection.execute(select(Link.url).where(Link.id == link_id))).scalar_one_or_none()
+
+
+@dataclass(frozen=True)
+class Cap:
+    """So many marketing messages a customer may get on the channel, or on all, within some time."""
+
+    channel: str | None
+    count: int
+    within: str
+
+
+async def caps(connection: Connection) -> list[Cap]:
+    """The caps, in their order."""
+    return [Cap(*row) for row in await connection.execute(_caps())]
+
+
+@cache
+def _caps() -> Any:
+    return select(MessageCap.channel, MessageCap.count, MessageCap.within).order_by(MessageCap.position)
+
+
+async def put_caps(connection: Connection, wanted: Sequence[Cap]) -> None:
+    """Replaces the caps."""
+    await connection.execute(delete(MessageCap))
+    rows = [{"position": position, **asdict(cap)} for position, cap in enumerate(wanted)]
+    if rows:
+        await connection.execute(insert(connection, MessageCap), rows)
+
+
+async def count_marketing(connection: Connection, customer_id: str, channel: str | None, since: datetime) -> int:
+    """How many marketing messages the customer has got, or is about to get, that began after this."""
+    statement = select(func.count()).select_from(Message).join(Entry, Entry.id == Message.entry_id)
+    statement = statement.where(
+        Entry.customer_id == customer_id,
+        Message.category == "marketing",
+        Message.channel != "webhook",
+        Message.status != "failed",
+        Message.claimed_at > since,
+    )
+    if channel is not None:
+        statement = statement.where(Message.channel == channel)
+    return int((await connection.execute(statement)).scalar_one())
+
+
+async def known_provider_ids(connection: Connection, provider_ids: Iterable[str]) -> set[str]:
+    """Those of the provider's ids that a message of ours bears already."""
+    statement = select(Message.provider_id).where(Message.provider_id.in_(list(provider_ids)))
+    return set((await connection.execute(statement)).scalars())

@@ -1,0 +1,79 @@
+"""What committed decisions still owe to Temporal."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, func, select, update
+
+from campaigns.models.store.database import Connection
+from campaigns.models.store.queries.statements import insert_of
+from campaigns.models.store.tables import Dispatch, Entry
+from campaigns.models.values import Json
+
+SWEEP_AFTER = timedelta(seconds=5)
+"""Whoever committed has this long to act, before the sweep does."""
+
+
+class DispatchRow(NamedTuple):
+    """One thing to do in Temporal."""
+
+    id: str
+    kind: str
+    entry_id: str
+    payload: Json
+    attempts: int = 0
+
+
+async def add(connection: Connection, rows: Iterable[DispatchRow], due_at: datetime) -> None:
+    """Owes these; whoever commits them tries at once, and the sweep from `due_at` on."""
+    values: list[dict[str, Any]] = [{**row._asdict(), "due_at": due_at} for row in rows]
+    if values:
+        await connection.execute(_add(connection.dialect.name), values)
+
+
+@cache
+def _add(dialect: str) -> Any:
+    return insert_of(dialect, Dispatch.__table__).on_conflict_do_nothing()
+
+
+async def take_due(connection: Connection, now: datetime, lease: timedelta, limit: int) -> list[DispatchRow]:
+    """Rows that are due, kept from other sweeps for the length of the lease."""
+    statement = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload, Dispatch.attempts)
+    statement = statement.where(Dispatch.due_at <= now).order_by(Dispatch.due_at).limit(limit)
+    rows = [DispatchRow(*row) for row in await connection.execute(statement.with_for_update(skip_locked=True))]
+    if rows:
+        ids = [row.id for row in rows]
+        await connection.execute(
+            update(Dispatch).where(Dispatch.id.in_(ids)).values(due_at=now + lease, attempts=Dispatch.attempts + 1)
+        )
+    return rows
+
+
+async def any_due(connection: Connection, now: datetime) -> bool:
+    """Whether there is something to take: asked first, as it needs no lock."""
+    return (await connection.execute(select(Dispatch.id).where(Dispatch.due_at <= now).limit(1))).first() is not None
+
+
+async def done(connection: Connection, ids: list[str]) -> None:
+    """These are done."""
+    await connection.execute(delete(Dispatch).where(Dispatch.id.in_(ids)))
+
+
+async def count(connection: Connection) -> int:
+    """How many are owed."""
+    return (await connection.execute(select(func.count()).select_from(Dispatch))).scalar_one()
+
+
+async def entry_to_start(connection: Connection, entry_id: str) -> Any:
+    """The entry's campaign, version, customer, status and trigger, to start its workflow from."""
+    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.trigger)
+    return (await connection.execute(statement.where(Entry.id == entry_id))).one_or_none()
+
+
+async def of_entry(connection: Connection, entry_id: str) -> list[DispatchRow]:
+    """What is owed to one entry, in the order in which it was decided."""
+    statement = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload, Dispatch.attempts)
+    statement = statement.where(Dispatch.entry_id == entry_id).order_by(Dispatch.due_at)
+    return [DispatchRow(*row) for row in await connection.execute(statement)]

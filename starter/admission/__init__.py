@@ -1,0 +1,1 @@
+"""Who enters which campaign, and why not."""

@@ -1,0 +1,116 @@
+"""The starter's HTTP application."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import structlog
+import uvicorn
+from fastapi import Depends, FastAPI
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from campaigns.models.settings import Settings
+from campaigns.models.store.database import open_database
+from campaigns.starter.composition import Services, make_services
+from campaigns.starter.http.problems import (
+    describe_bodies,
+    few_at_once,
+    fit_address,
+    ingestion_key,
+    install_problem_handlers,
+    management_key,
+)
+from campaigns.starter.routes import (
+    callbacks,
+    campaigns,
+    customers,
+    entries,
+    ingestion,
+    journeys,
+    readers,
+    segments,
+    subscriptions,
+    system,
+    templates,
+)
+from campaigns.workflows import search_attributes
+from campaigns.workflows.client import EntryClient, connect
+from campaigns.workflows.existing_members import ExistingMembers, starter_queue
+
+log = structlog.get_logger()
+
+
+def make_app(parts: Services) -> FastAPI:
+    """The application around the services."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        parts.dispatcher.start()
+        loops = [
+            asyncio.create_task(loop) for loop in (parts.due_entries.run(), parts.rules.run(), parts.housekeeping.run())
+        ]
+        async with bulk_worker(parts):
+            yield
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await parts.dispatcher.stop()
+
+    app = FastAPI(title="Campaigns", summary="Durable customer journeys on Temporal", lifespan=lifespan)
+    app.state.services = parts
+    install_problem_handlers(app)
+    for open_to_all in (system, readers, callbacks):
+        app.include_router(open_to_all.router)
+    app.include_router(ingestion.router, dependencies=[Depends(ingestion_key(parts.settings)), Depends(few_at_once())])
+    managed = [Depends(management_key(parts.settings)), Depends(fit_address)]
+    for router in (
+        *(one.router for one in (customers, segments, journeys, campaigns, entries, templates)),
+        callbacks.management,
+        subscriptions.router,
+    ):
+        app.include_router(router, dependencies=managed)
+    describe_bodies(app)
+    return app
+
+
+def bulk_worker(parts: Services) -> Worker:
+    """Serves the starters' own bulk work."""
+    return Worker(
+        parts.client.client,
+        task_queue=starter_queue(parts.client.task_queue),
+        workflows=[ExistingMembers],
+        activities=[parts.due_entries.enter_existing],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=100,
+        max_concurrent_activities=10,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to us: uvicorn would raise them again after it has shut down cleanly."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing is captured."""
+        yield
+
+
+async def run_starter(settings: Settings) -> None:
+    """Serves until SIGINT or SIGTERM."""
+    database = open_database(settings.database_url)
+    client = await connect()
+    if warning := await search_attributes.register(client):
+        log.warning(warning)
+    if settings.base_url.startswith("http://"):
+        log.warning("CAMPAIGNS_PUBLIC_URL is not https: mailbox providers will not offer one-click unsubscription")
+    app = make_app(make_services(settings, database, EntryClient(client)))
+    server = _Server(
+        uvicorn.Config(app, settings.host, settings.port, log_level="warning", timeout_graceful_shutdown=10)
+    )
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, lambda: setattr(server, "should_exit", True))
+    log.info("starter is ready", url=settings.base_url, docs=f"{settings.base_url}/docs")
+    await server.serve()
+    await database.close()

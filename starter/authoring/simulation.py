@@ -1,0 +1,396 @@
+"""What a customer would get: the journey's own verbs and activities, in a world of its own, at a time of its own.
+
+Nothing is sent, and nothing of it stays: the world is a database in a temporary directory.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+from uuid import uuid4
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+
+from campaigns.activities.content.compose import ADDRESS_ATTRIBUTE, address_of
+from campaigns.activities.delivery.activity import DeliveryActivities
+from campaigns.activities.progress import ProgressActivities
+from campaigns.activities.senders.base import Accepted, Outgoing, Result, Sender
+from campaigns.models.decision import Trigger
+from campaigns.models.journey.conditions import needs
+from campaigns.models.journey.definition import (
+    Campaign,
+    EventTrigger,
+    mentioned_segments,
+    mentioned_templates,
+    placed_conditions,
+)
+from campaigns.models.journey.outline import outline
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.segment_rules import known_rule, mentions
+from campaigns.models.signing import Signing
+from campaigns.models.store.database import Connection, Database, open_database
+from campaigns.models.store.queries import campaigns, customers, entries, events, messages, outbox, segments
+from campaigns.models.store.queries.campaigns import Definitions
+from campaigns.models.store.queries.customers import AgainstAddress
+from campaigns.models.store.queries.outbox import DispatchRow
+from campaigns.models.store.tables import Table
+from campaigns.models.values import Id, Instant, Json, Name, Strict, iso, time_moved_to
+from campaigns.starter.intake.events import Intake
+from campaigns.starter.intake.tracking import TrackingMessage, check_attributes
+from campaigns.starter.relay import signal_argument
+from campaigns.starter.segments.follow import Touch
+from campaigns.workflows.contract import EntryInput
+from campaigns.workflows.declared import DeclaredJourney
+from campaigns.workflows.entry import MESSAGES, EntryWorkflow
+from campaigns.workflows.registry import Journeys
+from campaigns.workflows.simulated import SimulatedRuntime, TooLong
+
+ENTRY = "simulated"
+MAX_EVENTS = 1_000
+_ID: TypeAdapter[str] = TypeAdapter(Id)
+MAX_ACTIVITIES = 2_000
+SHOWN = {
+    "email": ("to", "subject", "html", "text"),
+    "sms": ("to", "text"),
+    "whatsapp": ("to", "text"),
+    "push": ("to", "title", "text", "link"),
+    "webhook": ("to", "method", "headers", "text"),
+}
+NAMES = {("sms", "text"): "body", ("whatsapp", "text"): "body", ("push", "text"): "body", ("webhook", "text"): "body",
+         ("webhook", "to"): "url"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event of the customer's."""
+
+    event: str
+    properties: Json
+    at: datetime
+
+
+def _in_reach(moment: datetime) -> datetime:
+    if not 2000 <= moment.year <= 2200:
+        raise ValueError("must lie between the years 2000 and 2200")
+    return moment
+
+
+Moment = Annotated[Instant, AfterValidator(_in_reach)]
+
+
+class SimulatedEvent(Strict):
+    """An event of the customer's; one before the start is history."""
+
+    event: Name
+    properties: dict[str, Any] = Field(default_factory=dict)
+    at: Moment
+
+
+class SimulationRequest(Strict):
+    """Who enters when, by which trigger, and what they do meanwhile."""
+
+    customer_id: Id | None = None
+    customer: dict[str, Any] | None = None
+    at: Moment | None = None
+    trigger: dict[str, Any] = Field(default_factory=dict)
+    events: list[SimulatedEvent] = Field(default_factory=list, max_length=MAX_EVENTS)
+
+    def happenings(self) -> list[Happening]:
+        """The events."""
+        return [Happening(one.event, one.properties, one.at) for one in self.events]
+
+    def given_customer(self) -> tuple[str, Json]:
+        """Id and attributes of a customer who is described rather than named. Raises Invalid."""
+        described = self.customer or {}
+        try:
+            customer_id = _ID.validate_python(described.get("id", "simulated"))
+        except ValidationError as error:
+            raise Invalid([FieldError("customer.id", error.errors()[0]["msg"])]) from None
+        check_attributes(described, "customer.")
+        return customer_id, {name: one for name, one in described.items() if name != "id" and one is not None}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Who gets which campaign, when, and what they do meanwhile; and what is known of them from before."""
+
+    definition: Campaign
+    customer_id: str
+    attributes: Json
+    at: datetime
+    trigger: Json = field(default_factory=dict)
+    events: Sequence[Happening] = ()
+    segments: frozenset[str] = frozenset()
+    consents: Sequence[Any] = ()
+    against: Mapping[str, AgainstAddress] = field(default_factory=dict)
+    """What speaks against the customer's address on each channel."""
+    templates: Mapping[str, Json] = field(default_factory=dict)
+    rules: Mapping[str, Json] = field(default_factory=dict)
+    """Of segments that follow one."""
+
+
+async def known_facts(
+    connection: Connection, signing: Signing, definition: Campaign, customer_id: str | None, attributes: Json
+) -> Json:
+    """What a scenario takes from the real database: templates, and what is known of the customer."""
+    found: Json = {
+        "templates": await campaigns.templates(connection, [key for _, _, key in mentioned_templates(definition)])
+    }
+    found["rules"] = {row.key: row.rule for row in await segments.by_rule(connection)}
+    found["against"] = {
+        channel: await customers.against_address(connection, channel, signing.address_hash(channel, to))
+        for channel in ADDRESS_ATTRIBUTE
+        if isinstance(to := address_of(channel, attributes), str)
+    }
+    if customer_id is not None:
+        rules = [known_rule(rule) for rule in found["rules"].values()]
+        wanted = needs([*(condition for _, condition in placed_conditions(definition)), *rules])
+        found["segments"] = await segments.of_customer(connection, customer_id)
+        found["consents"] = await customers.consents(connection, customer_id)
+        found["events"] = [
+            Happening(past.name, past.properties, past.at)
+            for past in await events.history(connection, customer_id, wanted.events)
+        ]
+    return found
+
+
+def check_trigger(definition: Campaign, trigger: Json, journeys: Journeys) -> None:
+    """Raises Invalid where a journey in code expects a trigger with other properties."""
+    code = journeys.get(definition.workflow)
+    if code is not None and isinstance(definition.trigger, EventTrigger) and not code.accepts(trigger):
+        wanted = ", ".join(code.trigger_type.model_fields)
+        raise Invalid([FieldError("trigger", f"is not what {code.__name__} expects: {wanted}")])
+
+
+async def simulate(scenario: Scenario, journeys: Journeys) -> Json:
+    """The path and the messages. Raises Invalid where the journey comes to no end.
+
+    In a thread of its own, for a simulation computes without a pause.
+    """
+    return await asyncio.to_thread(lambda: asyncio.run(_simulate(scenario, journeys)))
+
+
+async def _simulate(scenario: Scenario, journeys: Journeys) -> Json:
+    with TemporaryDirectory(prefix="campaigns-simulation-") as directory:
+        database = open_database(f"sqlite:///{Path(directory) / 'world.db'}")
+        try:
+            return await _World(scenario, journeys, database).play()
+        finally:
+            await database.close()
+
+
+class _Recorder:
+    """A provider that takes everything, and sends nothing."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, Outgoing] = {}
+
+    async def send(self, outgoing: Outgoing) -> Result:
+        self.taken[outgoing.message_id] = outgoing
+        return Accepted()
+
+    async def close(self) -> None:
+        return
+
+
+class _World:
+    """One customer, one campaign, one entry."""
+
+    def __init__(self, scenario: Scenario, journeys: Journeys, database: Database) -> None:
+        self._scenario = scenario
+        self._journeys = journeys
+        self._database = database
+        self._recorder = _Recorder()
+        self._signing = Signing(uuid4().hex)
+        definitions = Definitions(journeys)
+        self._intake = Intake(database, definitions, self._signing, self)
+        senders: dict[str, Sender] = dict.fromkeys(MESSAGES, self._recorder)
+        delivery = DeliveryActivities(
+            database, definitions, senders, self._signing, "https://simulated.invalid", tracks=False
+        )
+        activities: list[object] = [delivery, ProgressActivities(database, definitions)]
+        self._runtime = SimulatedRuntime(scenario.at, activities, self._deliver, MAX_ACTIVITIES)
+        self._journey = self._make_journey()
+
+    def dispatch(self, rows: Any) -> None:
+        """What was committed is looked for in the database, where activities leave theirs too."""
+
+    async def play(self) -> Json:
+        """Runs the entry to its end."""
+        with time_moved_to(self._scenario.at):
+            await self._seed()
+        running = asyncio.ensure_future(self._journey.run(self._input))  # type: ignore[attr-defined] # every journey has it
+        ahead = sorted((one for one in self._scenario.events if one.at >= self._scenario.at), key=lambda one: one.at)
+        try:
+            await self._advance(running, ahead)
+            await running
+        except TooLong:
+            detail = f"comes to no end within {MAX_ACTIVITIES} steps"
+            raise Invalid([FieldError("workflow", detail)]) from None
+        return await self._told()
+
+    async def _advance(self, running: "asyncio.Future[str]", ahead: list[Happening]) -> None:
+        while True:
+            await self._runtime.settle()
+            if running.done():
+                return
+            timer = self._runtime.next_deadline()
+            if ahead and (timer is None or ahead[0].at <= timer):
+                await self._happen(ahead.pop(0))
+            elif timer is not None:
+                self._runtime.move_to(timer)
+            else:
+                raise AssertionError("an entry that waits has a timer")
+
+    async def _happen(self, one: Happening) -> None:
+        self._runtime.move_to(one.at)
+        message = TrackingMessage(
+            type="track", userId=self._scenario.customer_id, messageId=uuid4().hex, event=one.event,
+            properties=one.properties,
+        )  # fmt: skip
+        with time_moved_to(one.at):
+            await self._intake.take(message)
+            await self._deliver()
+
+    async def _deliver(self) -> None:
+        """Signals what was owed to the entry."""
+        async with self._database.write() as connection:
+            rows = await outbox.of_entry(connection, ENTRY)
+            await outbox.done(connection, [row.id for row in rows])
+        for row in rows:
+            if row.kind == "follow":
+                touch = Touch("journey", attributes=frozenset(row.payload["attributes"]))
+                await self._intake.look_again(self._scenario.customer_id, touch, but_for=self._scenario.definition.key)
+            self._signal(row)
+
+    def _signal(self, row: DispatchRow) -> None:
+        match row.kind:
+            case "event":
+                self._journey.on_event(signal_argument(row))
+            case "exit":
+                self._journey.on_exit(signal_argument(row))
+            case "reschedule":
+                self._journey.on_reschedule()
+
+    @property
+    def _trigger(self) -> Trigger:
+        scenario, stated = self._scenario, self._scenario.definition.trigger
+        if isinstance(stated, EventTrigger):
+            properties = self._journeys.completed(scenario.definition.workflow or "", scenario.trigger)
+            return Trigger("simulated", "event", stated.event, scenario.at, properties)
+        return Trigger("simulated", "segment", str(scenario.trigger.get("segment", stated.segments[0])), scenario.at)
+
+    def _make_journey(self) -> EntryWorkflow:
+        definition, customer_id = self._scenario.definition, self._scenario.customer_id
+        code = self._journeys.get(definition.workflow)
+        if code is None:
+            self._input = EntryInput(ENTRY, definition.key, 1, customer_id, outline(definition))
+            journey: EntryWorkflow = DeclaredJourney(self._input)
+        else:
+            trigger = self._signing.seal(self._trigger.liquid_event())
+            self._input = EntryInput(ENTRY, definition.key, 1, customer_id, trigger=trigger, workflow=code.__name__)
+            journey = code(self._input)
+            journey.signing = self._signing  # type: ignore[misc] # of this world alone
+        journey.runtime = self._runtime
+        return journey
+
+    async def _seed(self) -> None:
+        scenario = self._scenario
+        async with self._database.write() as connection:
+            await connection.run_sync(Table.metadata.create_all)
+            await customers.lock_or_create(connection, scenario.customer_id, scenario.at)
+            await customers.write_attributes(connection, scenario.customer_id, scenario.attributes, scenario.at)
+            for said in scenario.consents:
+                await customers.put_consent(
+                    connection, scenario.customer_id, said.channel, said.topic, said.status, said.source, said.at
+                )
+            await self._seed_against(connection)
+            named = {key for _, key in mentioned_segments(scenario.definition)}
+            for key in {*scenario.segments, *named, *scenario.rules}:
+                await segments.put(connection, key, key, True, scenario.at)
+            for key, rule in scenario.rules.items():
+                await segments.set_rule(connection, key, rule, mentions(known_rule(rule)).by_kind(), triggers=False)
+            for key in scenario.segments:
+                await segments.add_member(connection, key, scenario.customer_id, scenario.at)
+            for key, content in scenario.templates.items():
+                await campaigns.put_template(connection, key, content, scenario.at)
+            await self._seed_events(connection)
+            await self._seed_entry(connection)
+
+    async def _seed_against(self, connection: Connection) -> None:
+        at = self._scenario.at
+        for channel, against in self._scenario.against.items():
+            hashed = self._signing.address_hash(channel, str(address_of(channel, self._scenario.attributes)))
+            if against.suppressed:
+                await customers.suppress(connection, channel, hashed, "known", at)
+            kept = {"subject_hash": hashed, "channel": channel, "source": "known", "at": at}
+            await customers.keep_opt_outs(connection, [{**kept, "topic": topic} for topic in against.opted_out])
+
+    async def _seed_events(self, connection: Connection) -> None:
+        past = [one for one in self._scenario.events if one.at < self._scenario.at]
+        trigger = self._trigger
+        if trigger.type == "event":
+            past.append(Happening(trigger.name, trigger.properties, trigger.at))
+        rows = [
+            TrackingMessage(
+                type="track", userId=self._scenario.customer_id, messageId=uuid4().hex, event=one.event,
+                properties=one.properties, timestamp=one.at,
+            ).row(one.at)
+            for one in past
+        ]  # fmt: skip
+        await events.add_many(connection, [{**row, "answer": None} for row in rows])
+
+    async def _seed_entry(self, connection: Connection) -> None:
+        definition = self._scenario.definition
+        await campaigns.create(connection, definition, self._scenario.at)
+        row = await campaigns.get(connection, definition.key)
+        if row is not None:
+            await campaigns.set_status(connection, row, "live", self._scenario.at)
+        await entries.add(
+            connection,
+            {
+                "id": ENTRY,
+                "campaign_key": definition.key,
+                "version": 1,
+                "customer_id": self._scenario.customer_id,
+                "trigger": self._trigger.to_json(),
+                "status": "running",
+                "entered_at": self._scenario.at,
+            },
+        )
+
+    async def _told(self) -> Json:
+        """As the API answers."""
+        async with self._database.read() as connection:
+            entry = await entries.get(connection, ENTRY)
+            passed = await messages.timeline(connection, ENTRY)
+            sent = await messages.of_entry(connection, ENTRY)
+        if entry is None:
+            raise AssertionError("the entry is there")
+        by_place = {(one.step_id, one.repetition): one for one in sent}
+        types = {step.id: step.type for step in self._scenario.definition.all_steps}
+        steps = []
+        for one in passed:
+            message = by_place.get((one.step_id, one.repetition))
+            line = {
+                "id": one.step_id,
+                "type": types.get(one.step_id, "unknown"),
+                "entered_at": iso(one.entered_at),
+                "at": iso(one.ended_at or one.entered_at),
+                "outcome": message.status if message else one.outcome,
+            }
+            if one.reason:
+                line["reason"] = one.reason
+            if message and message.id in self._recorder.taken:
+                line["message"] = _shown(message.channel, self._recorder.taken[message.id])
+            steps.append(line)
+        return {"steps": steps, "ended": {"at": iso(entry.ended_at), "how": entry.ended_by, "status": entry.status}}
+
+
+def _shown(channel: str, outgoing: Outgoing) -> Json:
+    """The message as its channel's words say."""
+    fields = {NAMES.get((channel, name), name): getattr(outgoing, name) for name in SHOWN[channel]}
+    return {"channel": channel, **{name: value for name, value in fields.items() if value is not None}}

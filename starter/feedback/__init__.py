@@ -1,0 +1,1 @@
+"""What is heard back of messages, and from those who got them."""

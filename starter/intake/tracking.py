@@ -1,0 +1,107 @@
+"""Messages of the Segment HTTP tracking API (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/)."""
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import uuid4
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from campaigns.models.journey.steps import mailbox
+from campaigns.models.problems import FieldError, Invalid, field_errors
+from campaigns.models.values import Id, Instant, Json, Name, no_control_characters
+
+MAX_MESSAGE_BYTES = 32 * 1024
+MAX_BATCH_BYTES = 500 * 1024
+MAX_BATCH_MESSAGES = 2_500
+
+MessageType = Literal["track", "identify", "page", "screen", "group", "alias"]
+
+
+class TrackingMessage(BaseModel):
+    """One message. Libraries send more fields than these: they are let pass, as Segment does."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+    type: MessageType
+    user_id: Id | None = Field(default=None, alias="userId")
+    anonymous_id: Id | None = Field(default=None, alias="anonymousId")
+    message_id: Id = Field(alias="messageId")
+    event: Name | None = None
+    name: Name | None = None
+    properties: Json = Field(default_factory=dict)
+    traits: Json = Field(default_factory=dict)
+    timestamp: Annotated[Instant | None, Field(validation_alias=AliasChoices("timestamp", "originalTimestamp"))] = None
+
+    @field_validator("properties", "traits", mode="before")
+    @classmethod
+    def _null_is_empty(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @property
+    def event_name(self) -> str | None:
+        """The event that this message is, if any: a page or screen that was seen is one too."""
+        return {"track": self.event, "page": "Page Viewed", "screen": "Screen Viewed"}.get(self.type)
+
+    def row(self, received: datetime) -> Json:
+        """As it is kept."""
+        named = {"name": self.name} if self.name and self.type in ("page", "screen") else {}
+        return {
+            "message_id": self.message_id,
+            "type": self.type,
+            "customer_id": self.user_id,
+            "anonymous_id": self.anonymous_id,
+            "name": self.event_name,
+            "properties": {**named, **self.properties} if self.event_name else self.traits,
+            "timestamp": self.timestamp or received,
+            "received_at": received,
+        }
+
+
+def parse_message(raw: object, type_: str | None = None) -> TrackingMessage:
+    """A message from JSON data, of the type of its route; a missing message id is made. Raises Invalid."""
+    if not isinstance(raw, dict):
+        raise Invalid([FieldError("body", "must be an object")])
+    content = {key: value for key, value in raw.items() if value is not None}
+    if type_:
+        content["type"] = type_
+    content.setdefault("messageId", uuid4().hex)
+    try:
+        message = TrackingMessage.model_validate(content)
+    except ValidationError as error:
+        raise Invalid(field_errors(error, content)) from None
+    if message.user_id is None and message.anonymous_id is None:
+        raise Invalid([FieldError("userId", "is required, or anonymousId")])
+    if message.type == "track" and message.event is None:
+        raise Invalid([FieldError("event", "is required")])
+    check_attributes(message.traits, "traits.")
+    return message
+
+
+def check_attributes(attributes: Json, prefix: str = "") -> None:
+    """Raises Invalid where a known attribute is not what it must be. Others may hold anything."""
+    errors = []
+    for name in ("email", "phone", "timezone", "locale", "pushToken"):
+        value = attributes.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            errors.append(FieldError(prefix + name, "must be a string or null"))
+            continue
+        try:
+            no_control_characters(value)
+        except ValueError as error:
+            errors.append(FieldError(prefix + name, str(error)))
+    for name in attributes:
+        if not 0 < len(name) <= 255:
+            errors.append(FieldError(prefix + name[:40], "names of attributes have 1 to 255 characters"))
+    if errors:
+        raise Invalid(errors)
+
+
+def check_email(attributes: Json) -> None:
+    """Raises Invalid where the mail address could never be one."""
+    if email := attributes.get("email"):
+        try:
+            mailbox(email)
+        except ValueError as error:
+            raise Invalid([FieldError("email", str(error))]) from None

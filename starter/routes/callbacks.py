@@ -1,0 +1,162 @@
+"""What providers tell of messages: Twilio's status callbacks and incoming texts, bounces and complaints of mail."""
+
+from typing import Annotated, Literal
+from urllib.parse import parse_qsl
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+from twilio.request_validator import RequestValidator
+
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.values import Json, Strict
+from campaigns.starter.composition import Parts, Services
+from campaigns.starter.feedback.mail_reports import known_as, read_reports
+from campaigns.starter.feedback.message_events import Happening
+from campaigns.starter.http.problems import Body, Problem, parse, parse_json, read_body
+
+router = APIRouter(prefix="/callbacks", include_in_schema=False)
+management = APIRouter(prefix="/v1/messages", tags=["messages"])
+log = structlog.get_logger()
+
+MAX_BYTES = 64 * 1024
+MAX_REPORT = 1024 * 1024
+# https://help.twilio.com/articles/223134027: words that end a subscription, and those that begin it again.
+STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL", "REVOKE", "OPTOUT"})
+START = frozenset({"START", "UNSTOP", "YES"})
+HAVING_IT = frozenset({"sent", "delivered", "read", "undelivered"})
+# https://www.twilio.com/docs/api/errors: this number can't get it, now or later.
+BAD_NUMBERS = frozenset({"21211", "21610", "21614", "21635", "30005", "30006"})
+
+
+async def _twilio_form(request: Request, parts: Services) -> dict[str, str]:
+    """The form of a request that Twilio has signed (https://www.twilio.com/docs/usage/security); 403 for others."""
+    form = dict(parse_qsl((await read_body(request, MAX_BYTES)).decode(errors="replace"), keep_blank_values=True))
+    token = parts.settings.twilio_auth_token
+    url = parts.settings.base_url + request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    signature = request.headers.get("x-twilio-signature", "")
+    if token is None or not RequestValidator(token.get_secret_value()).validate(url, form, signature):
+        raise Problem(403, "Forbidden", "the request does not bear Twilio's signature")
+    return form
+
+
+@router.post("/twilio/{message_id}")
+async def twilio_status(message_id: str, request: Request, parts: Parts) -> Response:
+    """What came of a text message; it may come twice, late, and out of order."""
+    form = await _twilio_form(request, parts)
+    status, error = form.get("MessageStatus", form.get("SmsStatus", "")), form.get("ErrorCode")
+    events = parts.message_events
+    sid = form.get("MessageSid", form.get("SmsSid", ""))
+    if sid:
+        await events.sent(message_id, sid)
+    if status in ("delivered", "read"):
+        await events.happened(message_id, "delivered")
+    if status == "read":
+        await events.happened(message_id, "opened")
+    if status in ("failed", "undelivered"):
+        await events.happened(message_id, "failed", {"error": error} if error else {})
+        if error in BAD_NUMBERS:
+            await events.suppress(message_id, f"twilio {error}")
+    return Response(status_code=204)
+
+
+@router.post("/twilio")
+async def twilio_incoming(request: Request, parts: Parts) -> Response:
+    """A text message from a customer: the words that end or begin a subscription are obeyed."""
+    form = await _twilio_form(request, parts)
+    said = form.get("Body", "").strip().strip(".!").upper()
+    sender = form.get("From", "")
+    channel = "whatsapp" if sender.startswith("whatsapp:") else "sms"
+    if said in STOP or said in START:
+        status = "unsubscribed" if said in STOP else "subscribed"
+        known = await parts.message_events.said_by_address(
+            channel, sender.removeprefix("whatsapp:"), status, f"text message: {said}"
+        )
+        log.info("a text message changed a subscription", status=status, customers=len(known))
+    return Response('<?xml version="1.0" encoding="UTF-8"?><Response/>', media_type="text/xml")
+
+
+class ReportedMail(BaseModel):
+    """What a webhook says of a mail; services say more than this."""
+
+    message_id: Annotated[str, Field(min_length=1, max_length=998)]
+    """The Message-ID, or our id, which is its first half."""
+    hard: bool = True
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+class MailWebhook(BaseModel):
+    """A webhook about a mail, as Standard Webhooks recommends the form."""
+
+    type: Annotated[str, Field(max_length=100)]
+    data: ReportedMail
+
+
+_REPORTED: dict[str, Happening] = {
+    f"email.{one}": one for one in ("delivered", "bounced", "complained", "opened", "clicked")
+}
+
+
+@router.post("/mail")
+async def mail_webhook(request: Request, parts: Parts) -> Response:
+    """What a mail service tells of a mail, signed by Standard Webhooks (https://www.standardwebhooks.com).
+
+    `{"type": "email.bounced", "data": {"message_id", "hard", "reason"}}`; what is not ours is let pass, for a service
+    would repeat what it sees refused.
+    """
+    raw = await read_body(request, MAX_BYTES)
+    secret = parts.settings.mail_webhook_secret
+    try:
+        if secret is None:
+            raise WebhookVerificationError
+        Webhook(secret.get_secret_value()).verify(raw, dict(request.headers), json_parse=False)
+    except (WebhookVerificationError, ValueError):
+        raise Problem(403, "Forbidden", "the request does not bear the service's signature, or is old") from None
+    told = parse_json(raw)
+    what = _REPORTED.get(str(told.get("type")) if isinstance(told, dict) else "")
+    if what is not None:
+        data = parse(MailWebhook, told).data
+        await _record(parts, known_as(data.message_id), what, data.reason, hard=data.hard)
+    return Response(status_code=204)
+
+
+class MessageReport(Strict):
+    """What a mail service, or a mailbox for bounces, tells of a message."""
+
+    type: Literal["delivered", "bounced", "complained", "opened", "clicked"]
+    hard: bool = True
+    """Of a bounce: the address will never do."""
+    reason: Annotated[str, Field(max_length=500)] = ""
+
+
+@management.post("/reports", openapi_extra={"requestBody": {"content": {"message/rfc822": {}}}})
+async def report_by_mail(request: Request, parts: Parts) -> Json:
+    """A bounce (RFC 3464) or complaint (RFC 5965) as it came by mail: the raw mail is the body."""
+    found = read_reports(await read_body(request, MAX_REPORT))
+    if not found:
+        raise Invalid([FieldError("body", "is no report of what became of a mail, or nothing final")])
+    recorded = [one for one in found if await _record(parts, one.message_id, one.type, one.reason, hard=one.hard)]
+    if not recorded:
+        raise Problem(404, "Not found", f"there is no message {found[0].message_id!r}")
+    return {"recorded": [{"message_id": one.message_id, "type": one.type} for one in recorded]}
+
+
+@management.post("/{message_id}/reports", status_code=204)
+async def report(message_id: str, body: Body, parts: Parts) -> Response:
+    """What came of a message, by its id or its Message-ID. Hard bounces and complaints suppress the address."""
+    told = parse(MessageReport, body)
+    if not await _record(parts, known_as(message_id), told.type, told.reason, hard=told.hard):
+        raise Problem(404, "Not found", f"there is no message {message_id!r}")
+    return Response(status_code=204)
+
+
+async def _record(parts: Services, message_id: str, what: Happening, reason: str, *, hard: bool) -> bool:
+    properties: Json = {"reason": reason} if reason else {}
+    if what == "bounced":
+        properties["hard"] = hard
+    if not await parts.message_events.happened(message_id, what, properties):
+        return False
+    if what == "complained" or (what == "bounced" and hard):
+        await parts.message_events.suppress(message_id, what)
+    return True

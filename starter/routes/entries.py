@@ -1,0 +1,72 @@
+"""Entries: where each customer is, and why."""
+
+from uuid import uuid4
+
+from fastapi import APIRouter
+
+from campaigns.models.decision import EndedBy
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.store.queries import entries, messages, outbox
+from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
+from campaigns.models.values import Json, utc_now
+from campaigns.starter.admission.admit import exit_row
+from campaigns.starter.composition import Parts, Services
+from campaigns.starter.http.problems import Limit, Problem, not_found
+from campaigns.starter.reading.statistics import entry_json, timeline_json
+from campaigns.starter.routes.campaigns import entries_page
+
+router = APIRouter(prefix="/v1/entries", tags=["entries"])
+
+
+@router.get("")
+async def find_entries(
+    parts: Parts,
+    customer: str | None = None,
+    entry_key: str | None = None,
+    limit: Limit = 100,
+    cursor: str | None = None,
+) -> Json:
+    """The entries of a customer, or of an entry key."""
+    if customer is None and entry_key is None:
+        raise Invalid([FieldError("customer", "is required, or entry_key")])
+    async with parts.database.read() as connection:
+        return await entries_page(connection, limit, cursor, customer_id=customer, entry_key=entry_key)
+
+
+@router.get("/{entry_id}")
+async def get_entry(entry_id: str, parts: Parts) -> Json:
+    """One entry with its timeline."""
+    async with parts.database.read() as connection:
+        entry = await entries.get(connection, entry_id)
+        if entry is None:
+            raise not_found("entry", entry_id)
+        steps = await messages.timeline(connection, entry_id)
+        sent = await messages.of_entry(connection, entry_id)
+    return {**entry_json(entry), "timeline": timeline_json(entry, steps, sent)}
+
+
+@router.post("/{entry_id}/exit", status_code=202)
+async def exit_entry(entry_id: str, parts: Parts) -> Json:
+    """Takes the customer out, whatever the entry waits for."""
+    return await _signal(parts, entry_id, exit_row(entry_id, EndedBy.OPERATOR))
+
+
+@router.post("/{entry_id}/skip-wait", status_code=202)
+async def skip_wait(entry_id: str, parts: Parts) -> Json:
+    """Ends the entry's present delay or wait."""
+    return await _signal(parts, entry_id, DispatchRow(uuid4().hex, "skip_wait", entry_id, {}))
+
+
+async def _signal(parts: Services, entry_id: str, row: DispatchRow) -> Json:
+    now = utc_now()
+    async with parts.database.write() as connection:
+        locked = await entries.lock(connection, entry_id)
+        if locked is None:
+            raise not_found("entry", entry_id)
+        if locked.status != "running":
+            raise Problem(409, "Conflict", f"the entry has ended: it is {locked.status}")
+        if row.kind == "exit":
+            await entries.request_exit(connection, entry_id, EndedBy.OPERATOR)
+        await outbox.add(connection, [row], now + SWEEP_AFTER)
+    parts.dispatcher.dispatch([row])
+    return {"entry_id": entry_id, "requested": "exit" if row.kind == "exit" else "skip-wait"}

@@ -1,0 +1,109 @@
+"""The Segment HTTP tracking API."""
+
+import zlib
+
+import orjson
+from fastapi import APIRouter, Request
+
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.values import Json
+from campaigns.starter.composition import Parts, Services
+from campaigns.starter.http.problems import Problem, check_fit, invalid_problem, load_json, parse_json, read_body
+from campaigns.starter.intake.tracking import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_MESSAGES,
+    MAX_MESSAGE_BYTES,
+    TrackingMessage,
+    parse_message,
+)
+
+router = APIRouter(prefix="/v1", tags=["ingestion"])
+
+_DOCUMENTED: Json = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    body = await read_body(request, limit)
+    return _unzip(body, limit) if request.headers.get("content-encoding") == "gzip" else body
+
+
+def _unzip(body: bytes, limit: int) -> bytes:
+    try:
+        plain = zlib.decompressobj(wbits=31).decompress(body, limit + 1)
+    except zlib.error:
+        raise Invalid([FieldError("body", "is not gzip, as Content-Encoding says")]) from None
+    if len(plain) > limit:
+        raise Problem(413, "Too large", f"the body is over {limit} bytes", [FieldError("body", "is too large")])
+    return plain
+
+
+async def _one(request: Request, parts: Services, type_: str) -> Json:
+    message = parse_message(parse_json(await _body(request, MAX_MESSAGE_BYTES)), type_)
+    return await parts.intake.take(message)
+
+
+@router.post("/track", openapi_extra=_DOCUMENTED)
+async def track(request: Request, parts: Parts) -> Json:
+    """An event occurred for a customer. Answers once it is durable, with what was decided."""
+    return await _one(request, parts, "track")
+
+
+@router.post("/identify", openapi_extra=_DOCUMENTED)
+async def identify(request: Request, parts: Parts) -> Json:
+    """The traits of a customer; those that are not mentioned stay."""
+    return await _one(request, parts, "identify")
+
+
+@router.post("/page", openapi_extra=_DOCUMENTED)
+async def page(request: Request, parts: Parts) -> Json:
+    """A page was seen: the event `Page Viewed`."""
+    return await _one(request, parts, "page")
+
+
+@router.post("/screen", openapi_extra=_DOCUMENTED)
+async def screen(request: Request, parts: Parts) -> Json:
+    """A screen was seen: the event `Screen Viewed`."""
+    return await _one(request, parts, "screen")
+
+
+@router.post("/group", openapi_extra=_DOCUMENTED)
+async def group(request: Request, parts: Parts) -> Json:
+    """Accepted and kept."""
+    return await _one(request, parts, "group")
+
+
+@router.post("/alias", openapi_extra=_DOCUMENTED)
+async def alias(request: Request, parts: Parts) -> Json:
+    """Accepted and kept."""
+    return await _one(request, parts, "alias")
+
+
+@router.post("/batch", openapi_extra=_DOCUMENTED)
+async def batch(request: Request, parts: Parts) -> Json:
+    """Many messages; each stands alone, and `results` answers them in order."""
+    raw = load_json(await _body(request, MAX_BATCH_BYTES))
+    listed = raw.get("batch") if isinstance(raw, dict) else None
+    if not isinstance(listed, list):
+        raise Invalid([FieldError("batch", "must be a list of messages")])
+    if len(listed) > MAX_BATCH_MESSAGES:
+        detail = f"has more than {MAX_BATCH_MESSAGES} messages"
+        raise Problem(413, "Too large", f"batch {detail}", [FieldError("batch", detail)])
+    checked = [_checked(message) for message in listed]
+    answers = iter(await parts.intake.take_many([one for one in checked if isinstance(one, TrackingMessage)]))
+    return {
+        "success": True,
+        "results": [next(answers) if isinstance(one, TrackingMessage) else one for one in checked],
+    }
+
+
+def _checked(raw: object) -> TrackingMessage | Json:
+    """The message, or what is said of one that is bad."""
+    try:
+        if len(orjson.dumps(raw)) > MAX_MESSAGE_BYTES:
+            raise Problem(413, "Too large", "the message is too large", [FieldError("body", "is too large")])
+        check_fit(raw)
+        return parse_message(raw)
+    except Invalid as error:
+        return {"success": False, "error": invalid_problem(error).to_json()}
+    except Problem as problem:
+        return {"success": False, "error": problem.to_json()}

@@ -1,0 +1,363 @@
+"""One customer on one journey: the product's own admission, intake and activities; only the providers are stand-ins."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import uuid4
+
+from pydantic import BaseModel, SecretStr
+from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    Replayer,
+)
+
+from campaigns.activities.senders.base import Accepted, Outgoing, Result, Sender
+from campaigns.models.decision import Decision, EndedBy, Outcome
+from campaigns.models.journey.definition import Campaign, SegmentTrigger
+from campaigns.models.settings import Settings
+from campaigns.models.signing import Signing
+from campaigns.models.store.database import Database, open_database
+from campaigns.models.store.queries import campaigns, entries, messages, outbox, segments
+from campaigns.models.store.queries.campaigns import Definitions
+from campaigns.models.store.queries.outbox import DispatchRow
+from campaigns.models.store.tables import Table
+from campaigns.models.values import Json, time_moved_to, utc_now
+from campaigns.starter.admission.admit import exit_row
+from campaigns.starter.authoring.checking import checked_definition
+from campaigns.starter.intake.events import Intake
+from campaigns.starter.intake.tracking import parse_message
+from campaigns.starter.relay import Dispatcher
+from campaigns.testing.time_skipping import time_skipping_server
+from campaigns.workers.worker import make_workers, workflow_runner, workflows
+from campaigns.workflows import search_attributes
+from campaigns.workflows.client import EntryClient, workflow_id
+from campaigns.workflows.code.journey import Journey
+from campaigns.workflows.converter import data_converter
+from campaigns.workflows.entry import MESSAGES
+from campaigns.workflows.registry import Journeys, load_journeys
+
+CUSTOMER = "ann"
+SECRET = "a key for stories only, which is no secret"  # noqa: S105
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A message that a provider took."""
+
+    step: str
+    at: datetime
+    after: timedelta
+    """Since the entry began, to the minute."""
+    channel: str
+    to: str
+    subject: str
+    """Of a mail; the title of a push notification."""
+    text: str
+    """The text of a mail, the body of any other message."""
+    html: str
+
+
+class _Recorder:
+    """A provider that takes everything."""
+
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+        self.taken: list[tuple[datetime, Outgoing]] = []
+
+    async def send(self, outgoing: Outgoing) -> Result:
+        self.taken.append((utc_now(), outgoing))
+        return Accepted(response={})
+
+    async def close(self) -> None:
+        return
+
+
+class _SkippedTime(Interceptor):
+    """Activities live in the time of the server, not of the machine."""
+
+    def __init__(self, environment: WorkflowEnvironment) -> None:
+        self._environment = environment
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        environment = self._environment
+
+        class Inbound(ActivityInboundInterceptor):
+            async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+                with time_moved_to(await environment.get_current_time()):
+                    return await self.next.execute_activity(input)
+
+        return Inbound(next)
+
+
+class Story:
+    """What happens to one customer; made by `telling`."""
+
+    def __init__(
+        self, environment: WorkflowEnvironment, database: Database, definition: Campaign, journeys: Journeys
+    ) -> None:
+        self._environment = environment
+        self._database = database
+        self.definition = definition
+        signing = Signing(SECRET)
+        definitions = Definitions(journeys)
+        client = EntryClient(environment.client, "story")
+        self._dispatcher = Dispatcher(database, definitions, client, signing)
+        self._intake = Intake(database, definitions, signing, self)
+        self._recorders = {channel: _Recorder(channel) for channel in MESSAGES}
+        self.entry_id = ""
+        self.began_at = datetime.min
+
+    @property
+    def senders(self) -> dict[str, Sender]:
+        """The providers."""
+        return dict(self._recorders)
+
+    def dispatch(self, rows: Iterable[DispatchRow]) -> None:
+        """What intake has committed is looked for in the database, where activities leave theirs too."""
+
+    async def enters(
+        self,
+        customer: Mapping[str, Any] | None = None,
+        trigger: "Mapping[str, Any] | BaseModel | None" = None,
+        *,
+        at: datetime | None = None,
+    ) -> None:
+        """The customer, with these attributes, enters by a trigger with these properties, now or at a later time.
+
+        Raises AssertionError where admission turns them away.
+        """  # fmt: skip
+        if at is not None:
+            await self.until(at)
+        await self.change(**(customer or {}))
+        properties = trigger.model_dump(mode="json") if isinstance(trigger, BaseModel) else dict(trigger or {})
+        stated = self.definition.trigger
+        with time_moved_to(await self.now()):
+            if isinstance(stated, SegmentTrigger):
+                made = await self._intake.enter_segment(stated.segments[0], [CUSTOMER])
+                decisions = [decision for _, decision in made]
+            else:
+                decisions = (await self._take(stated.event, properties))["decisions"]
+        await self._begin(decisions)
+
+    async def track(self, event: str, /, **properties: Any) -> None:
+        """The customer does something."""
+        with time_moved_to(await self.now()):
+            await self._take(event, properties)
+        await self._act()
+
+    async def change(self, **attributes: Any) -> None:
+        """Attributes of the customer change; None takes one away."""
+        with time_moved_to(await self.now()):
+            await self._intake.put_customer(CUSTOMER, attributes)
+        await self._act()
+
+    async def join(self, segment: str) -> None:
+        """The customer becomes a member of the segment."""
+        with time_moved_to(await self.now()):
+            async with self._database.write() as connection:
+                await segments.put(connection, segment, segment, True, utc_now())
+            await self._intake.enter_segment(segment, [CUSTOMER])
+        await self._act()
+
+    async def leave(self, segment: str) -> None:
+        """The customer leaves the segment."""
+        with time_moved_to(await self.now()):
+            await self._intake.leave_segment(segment, CUSTOMER)
+        await self._act()
+
+    async def pause(self) -> None:
+        """The campaign is paused."""
+        await self._set_status("paused")
+
+    async def resume(self) -> None:
+        """The campaign goes on."""
+        await self._set_status("live")
+        async with self._database.write() as connection:
+            await entries.dispatch_to_held(connection, self.definition.key, await self.now())
+        await self._act()
+
+    async def skip_wait(self) -> None:
+        """The present delay or wait ends."""
+        await self._act(DispatchRow(uuid4().hex, "skip_wait", self.entry_id, {}))
+
+    async def exit(self) -> None:
+        """An operator takes the customer out."""
+        await self._act(exit_row(self.entry_id, EndedBy.OPERATOR))
+
+    async def now(self) -> datetime:
+        """The server's time."""
+        return await self._environment.get_current_time()
+
+    async def after(self, duration: timedelta) -> None:
+        """So much time passes."""
+        await self._environment.sleep(duration)
+        await self._act()
+
+    async def until(self, moment: datetime) -> None:
+        """Time passes until then. Raises ValueError where that is past: time only goes forward."""
+        now = await self.now()
+        if moment < now:
+            raise ValueError(f"{moment} is past: it is {now}")
+        await self.after(moment - now)
+
+    async def ends(self) -> str:
+        """Lets time pass until the journey is over; how it ended: `completed`, `goal`, `exit_step`, …"""
+        client = self._environment.client
+        service = client.service_client.test_service
+        # The SDK skips time only for handles that it started a workflow with.
+        await service.unlock_time_skipping(UnlockTimeSkippingRequest())
+        try:
+            result: str = await client.get_workflow_handle(workflow_id(self.entry_id)).result()
+        finally:
+            await service.lock_time_skipping(LockTimeSkippingRequest())
+        return result.partition(": ")[2]
+
+    async def ended_after(self) -> timedelta | None:
+        """How long the journey took, to the minute; None while it runs. The server's time may leap on at its end."""
+        async with self._database.read() as connection:
+            entry = await entries.get(connection, self.entry_id)
+        if entry is None or entry.ended_at is None:
+            return None
+        took: timedelta = entry.ended_at - self.began_at
+        return _to_the_minute(took)
+
+    @property
+    def messages(self) -> list[Sent]:
+        """What the customer got, in order."""
+        taken = [(at, one.channel, outgoing) for one in self._recorders.values() for at, outgoing in one.taken]
+        return [self._sent(*one) for one in sorted(taken, key=lambda one: one[0])]
+
+    def sent(self) -> list[tuple[str, timedelta]]:
+        """The steps whose messages the customer got, and how long after the beginning, to the minute."""
+        return [(message.step, message.after) for message in self.messages]
+
+    async def outcomes(self) -> list[tuple[str, str, str | None]]:
+        """The steps in order, what became of each, and why or which way."""
+        async with self._database.read() as connection:
+            rows = await messages.timeline(connection, self.entry_id)
+        return [(row.step_id, row.outcome, row.reason) for row in rows]
+
+    async def replay(self, journeys: Journeys) -> None:
+        """Raises where the story would not do the same again: it takes the time or chance from elsewhere."""
+        handle = self._environment.client.get_workflow_handle(workflow_id(self.entry_id))
+        replayer = Replayer(
+            workflows=workflows(journeys, Signing(SECRET)),
+            data_converter=data_converter,
+            workflow_runner=workflow_runner(),
+        )
+        await replayer.replay_workflow(await handle.fetch_history())
+
+    async def prepare(self, templates: Mapping[str, Json]) -> None:
+        """The database of this story."""
+        now = await self.now()
+        async with self._database.write() as connection:
+            await connection.run_sync(Table.metadata.create_all)
+            for key, content in templates.items():
+                await campaigns.put_template(connection, key, content, now)
+            trigger = self.definition.trigger
+            for key in trigger.segments if isinstance(trigger, SegmentTrigger) else ():
+                await segments.put(connection, key, key, True, now)
+            await campaigns.create(connection, self.definition, now)
+        await self._set_status("live")
+
+    async def _take(self, event: str, properties: Json) -> Json:
+        raw = {"userId": CUSTOMER, "event": event, "properties": properties}
+        return await self._intake.take(parse_message(raw, "track"))
+
+    async def _begin(self, decisions: "list[Decision] | list[Json]") -> None:
+        if not decisions:
+            raise AssertionError("nothing listens for the trigger, or the customer is a member already")
+        said = decisions[0].to_json() if isinstance(decisions[0], Decision) else decisions[0]
+        if said["outcome"] != Outcome.ENTERED:
+            raise AssertionError(f"the customer did not enter: {said['outcome']}")
+        self.entry_id = said["entry_id"]
+        self.began_at = datetime.fromisoformat(said["decided_at"])
+        await self._act()
+
+    async def _act(self, *asked: DispatchRow) -> None:
+        """Does what is asked, and what was committed by intake or by an activity."""
+        async with self._database.read() as connection:
+            rows = [*asked, *await outbox.of_entry(connection, self.entry_id)]
+        for row in rows:
+            with time_moved_to(await self.now()):
+                await self._dispatcher.act(row)
+        async with self._database.write() as connection:
+            await outbox.done(connection, [row.id for row in rows])
+
+    async def _set_status(self, status: str) -> None:
+        now = await self.now()
+        async with self._database.write() as connection:
+            row = await campaigns.get(connection, self.definition.key, lock=True)
+            if row is None:
+                raise AssertionError("the campaign is there")
+            await campaigns.set_status(connection, row, status, now)
+
+    def _sent(self, at: datetime, channel: str, outgoing: Outgoing) -> Sent:
+        after = at - self.began_at
+        return Sent(
+            step=outgoing.step,
+            at=at,
+            after=_to_the_minute(after),
+            channel=channel,
+            to=outgoing.to,
+            subject=outgoing.subject or outgoing.title,
+            text=outgoing.text or "",
+            html=outgoing.html or "",
+        )
+
+
+@asynccontextmanager
+async def telling(
+    journey: "type[Journey[Any]] | Mapping[str, Any]", *, templates: Mapping[str, Json] | None = None, **settings: Any
+) -> AsyncIterator[Story]:
+    """A story of a journey, in code or as data; settings of the campaign may be given, in the words of its JSON.
+
+    At its end the story is replayed, so that a journey that would not go on after a worker's restart fails here.
+    Raises Unavailable where the time-skipping server cannot be had.
+    """
+    if isinstance(journey, type):
+        journeys, raw = Journeys([journey]), {"workflow": journey.__name__, **settings}
+    else:
+        journeys, raw = load_journeys(), {**journey, **settings}
+    definition = checked_definition(raw, journeys)
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(TemporaryDirectory(prefix="campaigns-story-"))
+        environment = await stack.enter_async_context(
+            await WorkflowEnvironment.start_time_skipping(
+                test_server_existing_path=str(time_skipping_server()),
+                test_server_startup_timeout=timedelta(seconds=60),
+                data_converter=data_converter,
+            )
+        )
+        await search_attributes.register(environment.client)
+        database = open_database(f"sqlite:///{Path(directory) / 'story.db'}")
+        stack.push_async_callback(database.close)
+        story = Story(environment, database, definition, journeys)
+        await story.prepare(templates or {})
+        (worker,) = make_workers(
+            environment.client,
+            database,
+            Settings(secret_key=SecretStr(SECRET), public_url="https://campaigns.test", rate_limits=None),
+            story.senders,
+            journeys=journeys,
+            interceptors=[_SkippedTime(environment)],
+            task_queue="story",
+        )
+        async with worker:
+            yield story
+            if story.entry_id:
+                await story.replay(journeys)
+
+
+def _to_the_minute(duration: timedelta) -> timedelta:
+    """The nearest whole minute: a story works for moments, on the one side of a full minute or on the other."""
+    return round(duration / MINUTE) * MINUTE

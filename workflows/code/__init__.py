@@ -1,0 +1,1 @@
+"""What journeys in Python are written with."""

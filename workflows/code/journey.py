@@ -1,0 +1,290 @@
+"""Journeys written as Python: steps that are declared, a story that goes through them, settings beside it.
+
+The steps are attributes of the class, so that all of them are known before anybody enters: for statistics, for the
+events that an entry listens for, for drawing and checking. What they say is what a campaign in JSON says.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+from temporalio import workflow
+
+from campaigns.models.journey.definition import Campaign, parse_campaign, step_errors
+from campaigns.models.journey.steps import OTHERWISE, TIMEOUT
+from campaigns.models.problems import Invalid
+from campaigns.models.signing import Signing
+from campaigns.models.values import Json, iso
+from campaigns.workflows.code.conditions import Condition, iso_duration
+from campaigns.workflows.code.steps import (
+    BranchStep,
+    Declared,
+    DelayStep,
+    ExitStep,
+    MessageStep,
+    SplitStep,
+    UpdateStep,
+    WaitStep,
+    said,
+)
+from campaigns.workflows.contract import EntryInput, Passed
+from campaigns.workflows.entry import EntryWorkflow
+
+T = TypeVar("T", bound=BaseModel)
+J = TypeVar("J", bound="Journey[Any]")
+MessageOutcome = Literal["sent", "failed", "unknown", "skipped"]
+
+
+class _Names(dict[str, Any]):
+    """A class body in which no step is overwritten by another of the same name."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(self.get(name), Declared):
+            raise TypeError(f"{self.get('__qualname__')}.{name}: is declared twice")
+        super().__setitem__(name, value)
+
+
+class _JourneyType(type):
+    @classmethod
+    def __prepare__(cls, name: str, bases: tuple[type, ...], /, **_: Any) -> _Names:
+        return _Names()
+
+
+class SegmentEntered(BaseModel):
+    """The trigger of a journey that a segment starts."""
+
+    segment: str
+
+
+class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
+    """The base of a journey in code; `T` says the properties of the trigger.
+
+    Declare the steps as attributes, go through them in `story` by the verbs below, one after the other, and state the
+    campaign's settings with `@campaign`. A story is a Temporal workflow: it is replayed, so it must do the same each
+    time. Take the time from `self.now`, guard a change of a story that is under way by `self.patched`, and leave
+    everything that touches the world to steps.
+    """
+
+    steps: ClassVar[dict[str, Declared]] = {}
+    trigger_type: ClassVar[type[BaseModel]]
+    definition: ClassVar[Campaign]
+    signing: ClassVar[Signing | None] = None
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        steps: dict[str, Declared] = {}
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                if not isinstance(value, Declared):
+                    continue
+                value.declare(f"{base.__name__}.{name}", name)
+                if steps.setdefault(value.id, value) is not value:
+                    raise TypeError(f"{cls.__name__}.{name}: the id {value.id!r} is used twice")
+        if errors := list(step_errors([step.model for step in steps.values()])):
+            raise TypeError("; ".join(f"{cls.__name__}: {said(error)}" for error in errors))
+        cls.steps = steps
+
+    async def story(self, trigger: T) -> None:
+        """What happens to a customer, from the trigger to the end."""
+        raise NotImplementedError(f"{type(self).__name__} has no story")
+
+    async def send(self, step: MessageStep) -> MessageOutcome:
+        """Sends the message, once, when it may go; what came of it."""
+        return cast("MessageOutcome", await self.do(step.outline))
+
+    async def delay(self, step: DelayStep) -> None:
+        """Waits until the time has come."""
+        await self.do(step.outline)
+
+    async def wait_for(self, step: WaitStep) -> str | None:
+        """The name of the first event that happens, or None at the time-out."""
+        way = await self.do(step.outline)
+        return None if way == TIMEOUT else way
+
+    async def branch(self, step: BranchStep) -> str | None:
+        """The name of the first case that holds, or None."""
+        way = await self.do(step.outline)
+        return None if way == OTHERWISE else way
+
+    async def split(self, step: SplitStep) -> str:
+        """The name of the customer's variant."""
+        return str(await self.do(step.outline))
+
+    async def update(self, step: UpdateStep) -> None:
+        """Writes the attributes."""
+        await self.do(step.outline)
+
+    async def exit(self, step: ExitStep) -> None:
+        """Ends the entry here."""
+        await self.do(step.outline)
+
+    @property
+    def now(self) -> datetime:
+        """When the last step was passed: the present, and the same however often the story is told again."""
+        return self._passed[-1].at if self._passed else self._began_at or self.runtime.now()
+
+    def patched(self, change: str) -> bool:
+        """Whether a change of the story applies to this entry: not to one that went past it before the change."""
+        mark = f"patched {change}"
+        if self._past and self._past[0].step == mark:
+            passed = self._past.popleft()
+        elif self._past:
+            # An earlier run came past this place before the change was made.
+            passed = Passed(mark, None, self.now)
+        else:
+            passed = Passed(mark, "yes" if self.runtime.patched(change) else None, self.now)
+        self._passed.append(passed)
+        return passed.result is not None
+
+    async def _tell(self) -> None:
+        if self.signing is None or self._entry.trigger is None:
+            raise RuntimeError("a journey in code needs the secret key, to read its trigger")
+        await self.story(cast("T", self.trigger_type.model_validate(self.signing.unseal(self._entry.trigger))))
+
+    @classmethod
+    def accepts(cls, properties: Json) -> bool:
+        """Whether a trigger with these properties is what the story expects."""
+        try:
+            cls.trigger_type.model_validate(properties)
+        except ValidationError:
+            return False
+        return True
+
+    @classmethod
+    def completed(cls, properties: Json) -> Json:
+        """The properties that a trigger came with, and the defaults of those that it left out."""
+        made = cls.trigger_type.model_validate(properties)
+        defaults = made.model_dump(mode="json", by_alias=True, exclude=made.model_fields_set)
+        return {**{name: value for name, value in defaults.items() if value is not None}, **properties}
+
+
+@dataclass(frozen=True)
+class On(Generic[T]):
+    """What starts a journey."""
+
+    json: Json
+    properties: type[T]
+
+
+def on_event(name: str, properties: type[T], where: Condition | None = None) -> On[T]:
+    """An event of the customer's. One whose properties are not these does not match."""
+    return On({"type": "event", "event": name, **({"where": where.json} if where else {})}, properties)
+
+
+def on_segment(*keys: str, include_existing: bool = False) -> On[SegmentEntered]:
+    """Entering one of the segments."""
+    said = {"type": "segment", "segments": list(keys), "include_existing": include_existing}
+    return On(said, SegmentEntered)
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """How often one customer may enter."""
+
+    json: Json
+
+
+def once() -> Frequency:
+    """A customer enters once."""
+    return Frequency({"type": "once"})
+
+
+def every_time() -> Frequency:
+    """A customer enters at every trigger."""
+    return Frequency({"type": "every_time"})
+
+
+def interval(every: timedelta, *, while_member: bool = True) -> Frequency:
+    """A customer enters again when so much time has passed since the last entry."""
+    return Frequency({"type": "interval", "every": iso_duration(every), "while_member": while_member})
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What the campaign is for."""
+
+    json: Json
+
+
+def goal(event: str, where: Condition | None = None, *, within: timedelta | None = None, exit: bool = True) -> Goal:
+    """An event that counts as a conversion, and ends the entry unless `exit` is False."""
+    stated: Json = {"event": event, "exit": exit}
+    if where:
+        stated["where"] = where.json
+    if within is not None:
+        stated["within"] = iso_duration(within)
+    return Goal(stated)
+
+
+def campaign(
+    *,
+    trigger: On[T],
+    key: str | None = None,
+    name: str | None = None,
+    frequency: Frequency | None = None,
+    frequency_cap: timedelta | None = None,
+    priority: int | None = None,
+    starts_at: datetime | None = None,
+    ends_at: datetime | None = None,
+    entry_key: str | None = None,
+    goal: Goal | None = None,
+    exit_on_leave: bool = False,
+    holdout_percent: float = 0,
+    quiet_hours: tuple[str, str] | None = None,
+    timezone: str | None = None,
+) -> "Callable[[type[Journey[T]]], type[Journey[T]]]":
+    """Makes the class a campaign's journey, with these settings; the key comes from the class's name."""
+
+    def decorate(cls: type[Journey[T]]) -> type[Journey[T]]:
+        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", cls.__name__)
+        raw: Json = {
+            "key": key or "-".join(words).lower(),
+            "name": name or " ".join([words[0], *(word.lower() for word in words[1:])]),
+            "description": (cls.__doc__ or "").strip(),
+            "trigger": trigger.json,
+            "frequency": frequency.json if frequency else None,
+            "frequency_cap": iso_duration(frequency_cap) if frequency_cap else None,
+            "priority": priority,
+            "starts_at": iso(starts_at),
+            "ends_at": iso(ends_at),
+            "entry_key": entry_key,
+            "goal": goal.json if goal else None,
+            "exit_on_leave": exit_on_leave,
+            "holdout_percent": holdout_percent,
+            "quiet_hours": {"from": quiet_hours[0], "to": quiet_hours[1]} if quiet_hours else None,
+            "timezone": timezone,
+            "workflow": cls.__name__,
+        }
+        if not cls.steps:
+            raise TypeError(f"{cls.__name__}: has no steps")
+        try:
+            cls.definition = parse_campaign({name: value for name, value in raw.items() if value is not None})
+        except Invalid as error:
+            raise TypeError("; ".join(f"{cls.__name__}: {said(one)}" for one in error.errors)) from None
+        cls.trigger_type = trigger.properties
+        return _as_workflow(cls)
+
+    return decorate
+
+
+def _as_workflow(cls: type[J]) -> type[J]:
+    """The class as Temporal wants it: with `run` and `__init__` of its own."""
+
+    def init(self: J, entry: EntryInput) -> None:
+        EntryWorkflow.__init__(self, entry)
+
+    async def run(self: J, entry: EntryInput) -> str:
+        return await self.follow(self._tell)
+
+    for function, name in ((init, "__init__"), (run, "run")):
+        function.__module__ = cls.__module__
+        function.__name__ = name
+        function.__qualname__ = f"{cls.__name__}.{name}"
+        function.__annotations__.pop("self", None)
+    setattr(cls, "__init__", workflow.init(init))  # noqa: B010 - mypy allows no assignment
+    setattr(cls, "run", workflow.run(run))  # noqa: B010
+    # Not in the sandbox, as the declared journeys; the test kit replays each story instead.
+    return workflow.defn(name=cls.__name__, sandboxed=False)(cls)
