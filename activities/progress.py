@@ -9,7 +9,7 @@ from temporalio import activity
 from campaigns.activities.contract import DelayPlan, EndTask, EntryRef, StepReport, StepTask, until_text
 from campaigns.models.decision import EndedBy
 from campaigns.models.journey.conditions import holds
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import OTHERWISE, Branch, Delay, UntilAttribute, UntilTime, Update
 from campaigns.models.journey.wallclock import Until, until_attribute, until_time
 from campaigns.models.store.database import Connection, Database
@@ -71,7 +71,7 @@ class ProgressActivities:
             raise TypeError(f"{task.step} is not a branch")
         return step
 
-    async def _definition(self, connection: Connection, task: StepTask) -> Campaign:
+    async def _definition(self, connection: Connection, task: StepTask) -> Definition:
         return await self._definitions.get(connection, task.entry.campaign, task.entry.version)
 
     async def _first_that_holds(self, connection: Connection, entry_id: str, branch: Branch) -> str:

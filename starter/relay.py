@@ -10,7 +10,7 @@ import structlog
 from temporalio.service import RPCError
 
 from campaigns.models.decision import EndedBy, Trigger
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.outline import OutlineStep, outline
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
@@ -109,7 +109,7 @@ class Dispatcher:
         await self._client.start(self._input(entry, definition))
         return True
 
-    def _input(self, entry: Any, definition: Campaign) -> EntryInput:
+    def _input(self, entry: Any, definition: Definition) -> EntryInput:
         key = (entry.campaign_key, entry.version)
         if definition.workflow is None:
             if key not in self._outlines:

@@ -21,7 +21,7 @@ from temporalio.worker import (
 
 from campaigns.activities.senders.base import Accepted, Outgoing, Result, Sender
 from campaigns.models.decision import Decision, EndedBy, Outcome
-from campaigns.models.journey.definition import Campaign, SegmentTrigger
+from campaigns.models.journey.definition import Definition, SegmentTrigger
 from campaigns.models.settings import Settings
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database, open_database
@@ -102,7 +102,7 @@ class Story:
     """What happens to one customer; made by `telling`."""
 
     def __init__(
-        self, environment: WorkflowEnvironment, database: Database, definition: Campaign, journeys: Journeys
+        self, environment: WorkflowEnvironment, database: Database, definition: Definition, journeys: Journeys
     ) -> None:
         self._environment = environment
         self._database = database

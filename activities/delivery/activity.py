@@ -50,7 +50,7 @@ from campaigns.activities.senders.base import (
     Unknown,
 )
 from campaigns.models.decision import EndedBy
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import Email, MessageBase
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database
@@ -166,7 +166,7 @@ class DeliveryActivities:
         self,
         connection: Connection,
         task: StepTask,
-        definition: Campaign,
+        definition: Definition,
         step: MessageBase,
         recipient: Recipient | None,
     ) -> Draft | SendResult:
@@ -189,7 +189,7 @@ class DeliveryActivities:
         self,
         connection: Connection,
         task: StepTask,
-        definition: Campaign,
+        definition: Definition,
         step: MessageBase,
         recipient: Recipient,
         settled: SendResult,
@@ -236,7 +236,7 @@ class DeliveryActivities:
         return replace(ready, outgoing=replace(outgoing, html=tracked.html), links=tracked.links)
 
     async def _may_go(
-        self, connection: Connection, task: StepTask, definition: Campaign, step: MessageBase, recipient: Recipient
+        self, connection: Connection, task: StepTask, definition: Definition, step: MessageBase, recipient: Recipient
     ) -> str | SendResult:
         """The address, or what speaks against a message to it now."""
         now = utc_now()
@@ -461,7 +461,7 @@ class DeliveryActivities:
         return replace(result, went_on=went_on)
 
 
-def _message_step(definition: Campaign, task: StepTask) -> MessageBase:
+def _message_step(definition: Definition, task: StepTask) -> MessageBase:
     step = definition.steps_by_id[task.step]
     if not isinstance(step, MessageBase):
         raise TypeError(f"{task.step} is not a message")

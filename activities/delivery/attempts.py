@@ -7,7 +7,7 @@ from typing import Any
 from campaigns.activities.contract import NextDelay, SendResult, StepReport, StepTask, until_text
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Result, Unknown
 from campaigns.models.decision import EndedBy
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import MessageBase
 from campaigns.models.journey.wallclock import quiet_times_until, zone_of
 from campaigns.models.store.queries.messages import MessageRow, Recipient
@@ -72,7 +72,7 @@ def expired(task: StepTask, step: MessageBase, now: datetime) -> bool:
 
 
 def quiet(
-    definition: Campaign, task: StepTask, step: MessageBase, attributes: Json, now: datetime
+    definition: Definition, task: StepTask, step: MessageBase, attributes: Json, now: datetime
 ) -> SendResult | None:
     """A hold until the campaign's quiet hours end where the customer is, or until the message expires."""
     hours = definition.quiet_hours

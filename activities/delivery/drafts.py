@@ -7,7 +7,7 @@ from campaigns.activities.content.compose import Unsendable, compose
 from campaigns.activities.contract import SendResult, StepTask
 from campaigns.activities.senders.base import Outgoing
 from campaigns.models.decision import Trigger
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import MessageBase
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection
@@ -39,7 +39,7 @@ class Draft:
 async def draft(
     connection: Connection,
     task: StepTask,
-    definition: Campaign,
+    definition: Definition,
     step: MessageBase,
     recipient: Recipient,
     message_id: str,

@@ -140,7 +140,7 @@ class Listener:
     where: Condition | None
 
 
-class Campaign(Strict):
+class Definition(Strict):
     """A campaign as users define it; docs/campaigns.md lists the fields and their defaults."""
 
     key: Key
@@ -219,7 +219,7 @@ class Campaign(Strict):
         """The definition as users write it, fields that were left to their defaults included."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def with_steps_of_code(self, steps: list[Step]) -> "Campaign":
+    def with_steps_of_code(self, steps: list[Step]) -> "Definition":
         """The definition of a journey in code, with the steps that the code declares now.
 
         Those that it declared once, and entries came through, stay behind them.
@@ -234,14 +234,14 @@ def listener_key(step: str, name: str) -> str:
     return f"{step}/{name}"
 
 
-def parse_campaign(raw: object) -> Campaign:
+def parse_definition(raw: object) -> Definition:
     """A definition from JSON data. Raises Invalid with every error and its place."""
     if isinstance(raw, dict) and "steps" in raw:
         if _depth(raw["steps"]) > MAX_DEPTH * 3:
             raise Invalid([FieldError("steps", f"nests deeper than {MAX_DEPTH} blocks")])
         raw = {**raw, "steps": with_ids(raw["steps"])}
     try:
-        campaign = Campaign.model_validate(raw)
+        campaign = Definition.model_validate(raw)
     except ValidationError as error:
         raise Invalid(field_errors(error, raw)) from None
     if errors := list(_whole_errors(campaign)):
@@ -262,7 +262,7 @@ def _depth(value: object) -> int:
     return deepest
 
 
-def _whole_errors(campaign: Campaign) -> Iterator[FieldError]:
+def _whole_errors(campaign: Definition) -> Iterator[FieldError]:
     """What only the whole definition shows."""
     if (campaign.steps is None) == (campaign.workflow is None):
         yield FieldError("steps", "one of steps and workflow is required")
@@ -310,7 +310,7 @@ def _step_references(place: tuple[str | int, ...], condition: Condition, seen: d
             yield FieldError(place_text(place), f"step: {part.step!r} is not a message step above this one")
 
 
-def mentioned_segments(campaign: Campaign) -> Iterator[tuple[str, str]]:
+def mentioned_segments(campaign: Definition) -> Iterator[tuple[str, str]]:
     """Every segment that the definition names, with its place."""
     if isinstance(campaign.trigger, SegmentTrigger):
         for index, key in enumerate(campaign.trigger.segments):
@@ -321,7 +321,7 @@ def mentioned_segments(campaign: Campaign) -> Iterator[tuple[str, str]]:
                 yield place_text(place), segment
 
 
-def placed_conditions(campaign: Campaign) -> Iterator[tuple[tuple[str | int, ...], Condition]]:
+def placed_conditions(campaign: Definition) -> Iterator[tuple[tuple[str | int, ...], Condition]]:
     """Every condition of the definition, with its place."""
     if isinstance(campaign.trigger, EventTrigger) and campaign.trigger.where is not None:
         yield ("trigger", "where"), campaign.trigger.where
@@ -332,7 +332,7 @@ def placed_conditions(campaign: Campaign) -> Iterator[tuple[tuple[str | int, ...
             yield (*place, *below), condition
 
 
-def mentioned_templates(campaign: Campaign) -> Iterator[tuple[str, Message, str]]:
+def mentioned_templates(campaign: Definition) -> Iterator[tuple[str, Message, str]]:
     """Every template that a message step names, with its place and the step."""
     for place, step in walk(campaign.steps or []):
         if isinstance(step, MessageBase) and step.template is not None:

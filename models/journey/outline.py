@@ -7,7 +7,7 @@ It holds no content, no condition and nothing of a customer: those stay in the d
 from dataclasses import dataclass, field
 from typing import Literal
 
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import Delay, Exit, MessageBase, Split, Step, Wait, blocks
 from campaigns.models.values import parse_duration
 
@@ -30,7 +30,7 @@ class OutlineStep:
     """Of a message: it goes before marketing where there is a queue."""
 
 
-def outline(campaign: Campaign) -> list[OutlineStep]:
+def outline(campaign: Definition) -> list[OutlineStep]:
     """The structure of a campaign's declared steps."""
     return [outline_step(step) for step in campaign.steps or []]
 

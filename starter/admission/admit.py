@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
 from campaigns.models.journey.conditions import Facts, holds, value_at
-from campaigns.models.journey.definition import Campaign, EventTrigger, Interval, SegmentTrigger
+from campaigns.models.journey.definition import Definition, EventTrigger, Interval, SegmentTrigger
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import decisions, due_entries, entries, facts, outbox, segments
 from campaigns.models.store.queries.campaigns import CampaignRow, Definitions
@@ -34,7 +34,7 @@ class _Listening:
     """A campaign that the trigger concerns; a draft is not even parsed."""
 
     row: CampaignRow
-    definition: Campaign | None
+    definition: Definition | None
     entry_key: str | None
 
 
@@ -91,7 +91,7 @@ async def _listening(
     return _Listening(row, definition, _entry_key(definition, trigger))
 
 
-def _entry_key(definition: Campaign, trigger: Trigger) -> str | None:
+def _entry_key(definition: Definition, trigger: Trigger) -> str | None:
     if definition.entry_key is None:
         return None
     value = value_at({"properties": trigger.properties}, definition.entry_key)

@@ -8,7 +8,7 @@ import structlog
 from temporalio import activity
 
 from campaigns.models.decision import Outcome, Trigger
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.store.database import Connection, Database
 from campaigns.models.store.queries import campaigns, due_entries, segments
 from campaigns.models.store.queries.campaigns import Definitions
@@ -97,7 +97,7 @@ class DueEntries:
                 await due_entries.put(connection, campaign, customer_id, again)
         return owed
 
-    async def _segment(self, connection: Connection, definition: Campaign, customer_id: str) -> str | None:
+    async def _segment(self, connection: Connection, definition: Definition, customer_id: str) -> str | None:
         """The first of the campaign's active segments in which the customer still is."""
         names = definition.trigger_names
         member = await segments.of_customer(connection, customer_id)

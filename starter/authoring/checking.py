@@ -6,7 +6,7 @@ from itertools import pairwise
 from campaigns.activities.content.compose import parts_of
 from campaigns.activities.content.rendering import check
 from campaigns.models.journey.conditions import All, AnyOf, AttributeIs, Condition, Not, PropertyIs
-from campaigns.models.journey.definition import Campaign, EventTrigger, parse_campaign
+from campaigns.models.journey.definition import Definition, EventTrigger, parse_definition
 from campaigns.models.journey.steps import (
     Branch,
     Email,
@@ -32,7 +32,7 @@ READ_ONLY = {
 """What answers say besides the definition: an answer may be edited and sent back."""
 
 
-def checked_definition(raw: object, journeys: Journeys) -> Campaign:
+def checked_definition(raw: object, journeys: Journeys) -> Definition:
     """A definition that stands by itself, its texts included. Raises Invalid.
 
     One of a journey in code has the settings that the code states, but for those that are given.
@@ -41,7 +41,7 @@ def checked_definition(raw: object, journeys: Journeys) -> Campaign:
         raw = {name: value for name, value in raw.items() if name not in READ_ONLY}
         if raw.get("workflow") is not None:
             raw = {**journeys.settings(raw["workflow"]), **raw}
-    definition = parse_campaign(raw)
+    definition = parse_definition(raw)
     if definition.workflow is not None:
         definition = definition.with_steps_of_code(journeys.steps(definition.workflow))
     texts = {
@@ -67,7 +67,7 @@ _LEGAL_HOURS = (
 )
 
 
-def advise(definition: Campaign) -> list[str]:
+def advise(definition: Definition) -> list[str]:
     """What a careful colleague would say of the definition, each with its place. It runs all the same."""
     found = list(_settings_warnings(definition))
     if definition.workflow is None:
@@ -86,7 +86,7 @@ def advise(definition: Campaign) -> list[str]:
     return [f"{place}: {text}" for place, text in found]
 
 
-def _settings_warnings(definition: Campaign) -> Iterator[tuple[str, str]]:
+def _settings_warnings(definition: Definition) -> Iterator[tuple[str, str]]:
     trigger, goal = definition.trigger, definition.goal
     if isinstance(trigger, EventTrigger):
         often = definition.frequency.type == "every_time" and definition.frequency_cap is None

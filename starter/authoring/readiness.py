@@ -14,7 +14,7 @@ from dns.exception import DNSException
 from dns.resolver import NXDOMAIN, NoAnswer
 
 from campaigns.activities.content.rendering import Part, RenderingError, look
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import Email
 from campaigns.models.settings import Settings
 from campaigns.models.values import Json
@@ -56,7 +56,7 @@ async def txt_records(name: str) -> list[str] | None:
 
 
 async def readiness(
-    settings: Settings, definition: Campaign, templates: dict[str, Json], lookup: Texts = txt_records
+    settings: Settings, definition: Definition, templates: dict[str, Json], lookup: Texts = txt_records
 ) -> list[Json]:
     """What was looked at for the campaign's marketing mail, objections first; nothing where it sends none."""
     steps = [step for step in definition.all_steps if isinstance(step, Email) and step.category == "marketing"]

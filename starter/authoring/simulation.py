@@ -21,7 +21,7 @@ from campaigns.activities.senders.base import Accepted, Outgoing, Result, Sender
 from campaigns.models.decision import Trigger
 from campaigns.models.journey.conditions import needs
 from campaigns.models.journey.definition import (
-    Campaign,
+    Definition,
     EventTrigger,
     mentioned_segments,
     mentioned_templates,
@@ -117,7 +117,7 @@ class SimulationRequest(Strict):
 class Scenario:
     """Who gets which campaign, when, and what they do meanwhile; and what is known of them from before."""
 
-    definition: Campaign
+    definition: Definition
     customer_id: str
     attributes: Json
     at: datetime
@@ -133,7 +133,7 @@ class Scenario:
 
 
 async def known_facts(
-    connection: Connection, signing: Signing, definition: Campaign, customer_id: str | None, attributes: Json
+    connection: Connection, signing: Signing, definition: Definition, customer_id: str | None, attributes: Json
 ) -> Json:
     """What a scenario takes from the real database: templates, and what is known of the customer."""
     found: Json = {
@@ -157,7 +157,7 @@ async def known_facts(
     return found
 
 
-def check_trigger(definition: Campaign, trigger: Json, journeys: Journeys) -> None:
+def check_trigger(definition: Definition, trigger: Json, journeys: Journeys) -> None:
     """Raises Invalid where a journey in code expects a trigger with other properties."""
     code = journeys.get(definition.workflow)
     if code is not None and isinstance(definition.trigger, EventTrigger) and not code.accepts(trigger):

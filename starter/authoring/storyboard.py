@@ -18,7 +18,7 @@ from campaigns.models.journey.conditions import (
     PropertyIs,
     StepIs,
 )
-from campaigns.models.journey.definition import Campaign, EventTrigger
+from campaigns.models.journey.definition import Definition, EventTrigger
 from campaigns.models.journey.steps import (
     Branch,
     Delay,
@@ -55,7 +55,7 @@ class Box:
         return self.kind == "exit" or (bool(self.ways) and all(block and block[-1].ends for _, block in self.ways))
 
 
-def storyboard(definition: Campaign, journeys: Journeys) -> list[Box]:
+def storyboard(definition: Definition, journeys: Journeys) -> list[Box]:
     """The whole journey, from its trigger on."""
     trigger = definition.trigger
     if isinstance(trigger, EventTrigger):

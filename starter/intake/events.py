@@ -9,7 +9,7 @@ from uuid import uuid4
 from campaigns.activities.content.compose import address_of
 from campaigns.models.decision import Decision, EndedBy, Trigger
 from campaigns.models.journey.conditions import Condition, Facts, PropertyIs, holds, walk
-from campaigns.models.journey.definition import GOAL, Campaign, SegmentTrigger
+from campaigns.models.journey.definition import GOAL, Definition, SegmentTrigger
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database
@@ -445,16 +445,16 @@ class Intake:
                 await decisions.convert_holdout(connection, key, person.id, person.now)
 
 
-def _reaches(definition: Campaign, facts: Facts) -> bool:
+def _reaches(definition: Definition, facts: Facts) -> bool:
     return definition.goal is not None and holds(definition.goal.where, facts)
 
 
-def _within(definition: Campaign, since: datetime, now: datetime) -> bool:
+def _within(definition: Definition, since: datetime, now: datetime) -> bool:
     window = definition.goal.within if definition.goal else None
     return window is None or now <= since + parse_duration(window)
 
 
-def _left_all(definition: Campaign, still: frozenset[str]) -> bool:
+def _left_all(definition: Definition, still: frozenset[str]) -> bool:
     """Whether the campaign ends with membership, and the customer is in none of its segments."""
     trigger = definition.trigger
     return definition.exit_on_leave and isinstance(trigger, SegmentTrigger) and not still.intersection(trigger.segments)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import blocks
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import statistics
@@ -67,7 +67,9 @@ def _in_words(name: str, value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-async def campaign_statistics(connection: Connection, versions: Sequence[Campaign], version: int | None = None) -> Json:
+async def campaign_statistics(
+    connection: Connection, versions: Sequence[Definition], version: int | None = None
+) -> Json:
     """The statistics of the API, over all versions, the newest first, or of one; one snapshot makes them add up.
 
     A step that only an older version has stands behind those of the newer ones. Decisions and holdout are the
@@ -108,7 +110,7 @@ def _entries(rows: Sequence[Any]) -> dict[str, int]:
     return counted
 
 
-def _steps(versions: Sequence[Campaign], outcomes: Sequence[Any], messages: Sequence[Any]) -> list[Json]:
+def _steps(versions: Sequence[Definition], outcomes: Sequence[Any], messages: Sequence[Any]) -> list[Json]:
     counters: dict[str, Json] = {}
     for step in (step for version in versions for step in version.all_steps):
         counted = counters.setdefault(step.id, _empty(step.id, step.type))

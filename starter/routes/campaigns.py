@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
-from campaigns.models.journey.definition import Campaign, SegmentTrigger, mentioned_segments, mentioned_templates
+from campaigns.models.journey.definition import Definition, SegmentTrigger, mentioned_segments, mentioned_templates
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import campaigns, due_entries, entries, events, outbox, segments
@@ -32,7 +32,7 @@ MOVES = {
 }
 
 
-@router.post("", status_code=201, openapi_extra=takes(Campaign))
+@router.post("", status_code=201, openapi_extra=takes(Definition))
 async def create_campaign(body: Body, parts: Parts, response: Response) -> Json:
     """Makes a draft."""
     definition = await asyncio.to_thread(checked_definition, body, parts.journeys)
@@ -56,7 +56,7 @@ async def list_campaigns(parts: Parts, limit: Limit = 100, cursor: str | None = 
     return {"campaigns": listed, "next": encode_cursor(rows[-1].key) if len(rows) == limit else None}
 
 
-@router.put("/{key}", openapi_extra=takes(Campaign))
+@router.put("/{key}", openapi_extra=takes(Definition))
 async def put_campaign(key: CampaignKey, body: Body, parts: Parts, request: Request, response: Response) -> Json:
     """Edits a campaign, or makes a draft of that key. What has been live gets a new version."""
     if isinstance(body, dict):
@@ -165,7 +165,7 @@ def _entry_cursor(cursor: str | None) -> Any:
         raise Invalid([FieldError("cursor", "is not a cursor of this list")]) from None
 
 
-async def _enter_existing(connection: Connection, definition: Campaign, now: datetime) -> list[DispatchRow]:
+async def _enter_existing(connection: Connection, definition: Definition, now: datetime) -> list[DispatchRow]:
     """Existing members are due at the campaign's start; a workflow is owed that enters them."""
     trigger = definition.trigger
     if not isinstance(trigger, SegmentTrigger) or not trigger.include_existing:
@@ -179,7 +179,7 @@ async def _enter_existing(connection: Connection, definition: Campaign, now: dat
     return [row]
 
 
-async def _check_names(connection: Connection, definition: Campaign) -> None:
+async def _check_names(connection: Connection, definition: Definition) -> None:
     """Raises Invalid where the definition names segments or templates that there are not."""
     named = list(mentioned_segments(definition))
     missing = await segments.missing(connection, [segment for _, segment in named])
@@ -249,7 +249,7 @@ async def _answer(parts: Services, key: str, response: Response) -> Json:
     return {**shown, **_row_json(row), "warnings": found, "advice": advice, "existing_members_left": left}
 
 
-async def _warnings(connection: Connection, definition: Campaign) -> list[str]:
+async def _warnings(connection: Connection, definition: Definition) -> list[str]:
     found = []
     if isinstance(definition.trigger, SegmentTrigger):
         for segment in await segments.inactive(connection, definition.trigger.segments):

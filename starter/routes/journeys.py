@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from campaigns.models.journey.definition import Campaign
+from campaigns.models.journey.definition import Definition
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import campaigns, customers
@@ -54,7 +54,7 @@ async def draw_journey(key: CampaignKey, parts: Parts) -> Response:
     )
 
 
-async def _definition(connection: Connection, parts: Services, key: str) -> Campaign:
+async def _definition(connection: Connection, parts: Services, key: str) -> Definition:
     row = await campaigns.get(connection, key)
     if row is None:
         raise not_found("campaign", key)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from campaigns.models.journey.definition import parse_campaign
+from campaigns.models.journey.definition import parse_definition
 from campaigns.models.problems import Invalid
 
 GOOD = {
@@ -44,16 +44,16 @@ WHOLE = {
 
 
 def test_all_fields_of_the_product_are_taken():
-    campaign = parse_campaign(WHOLE)
+    campaign = parse_definition(WHOLE)
     assert [step.id for step in campaign.all_steps] == [
         "mail", "sms-2", "whatsapp-3", "push-4", "webhook-5", "delay-6", "delay-7", "delay-8", "wait-9",
         "exit-9-a-1", "update-9-timeout-1", "branch-10", "exit-10-otherwise-1", "split-11",
     ]  # fmt: skip
-    assert parse_campaign(campaign.to_json()) == campaign
+    assert parse_definition(campaign.to_json()) == campaign
 
 
 def test_defaults():
-    campaign = parse_campaign({**GOOD, "goal": {"event": "X"}})
+    campaign = parse_definition({**GOOD, "goal": {"event": "X"}})
     assert campaign.frequency.type == "once"
     assert campaign.goal is not None
     assert campaign.goal.exit
@@ -137,14 +137,14 @@ BAD = [
 @pytest.mark.parametrize(("change", "field"), BAD, ids=[str(change)[:80] for change, _ in BAD])
 def test_refused_with_the_field(change: dict, field: str):
     with pytest.raises(Invalid) as caught:
-        parse_campaign({**GOOD, **change})
+        parse_definition({**GOOD, **change})
     assert field in [error.field for error in caught.value.errors], caught.value.errors
 
 
 @pytest.mark.parametrize("raw", [None, [], "x", 5, {}])
 def test_no_definition_at_all(raw: object):
     with pytest.raises(Invalid):
-        parse_campaign(raw)
+        parse_definition(raw)
 
 
 def test_blocks_that_nest_without_end():
@@ -152,4 +152,4 @@ def test_blocks_that_nest_without_end():
     for _ in range(200):
         block = {**WAIT, "for": [{"name": "a", "event": "A", "steps": [block]}]}
     with pytest.raises(Invalid, match="nests deeper"):
-        parse_campaign({**GOOD, "steps": [block]})
+        parse_definition({**GOOD, "steps": [block]})

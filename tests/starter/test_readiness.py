@@ -8,7 +8,7 @@ import dns.message
 import dns.rrset
 import pytest
 
-from campaigns.models.journey.definition import parse_campaign
+from campaigns.models.journey.definition import parse_definition
 from campaigns.models.settings import Settings
 from campaigns.starter.authoring import readiness as module
 from campaigns.starter.authoring.readiness import readiness
@@ -66,7 +66,7 @@ def settings(**more: object) -> Settings:
 
 
 async def checked(steps: list[dict], **more: object) -> dict[str, str]:
-    definition = parse_campaign({"key": "c", "name": "C", "trigger": {"type": "event", "event": "E"}, "steps": steps})
+    definition = parse_definition({"key": "c", "name": "C", "trigger": {"type": "event", "event": "E"}, "steps": steps})
     return {one["check"]: one["status"] for one in await readiness(settings(**more), definition, {})}
 
 
@@ -114,7 +114,7 @@ async def test_what_is_objected_to():
     ],
 )
 async def test_links_and_images(html: str, objected: list[str]):
-    definition = parse_campaign(
+    definition = parse_definition(
         {
             "key": "c",
             "name": "C",

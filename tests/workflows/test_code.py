@@ -136,7 +136,9 @@ def test_files_of_journeys_that_are_wrong(tmp_path: Path):
     source += '@campaign(trigger=on_event("E", P))\nclass AbandonedCart(Journey[P]):\n    hi = sms("Hi")\n'
     (tmp_path / "broken.py").unlink()
     (tmp_path / "double.py").write_text(source)
-    with pytest.raises(SystemExit, match=r"AbandonedCart: campaigns\.journeys\.examples\.abandoned_cart has that name too"):
+    with pytest.raises(
+        SystemExit, match=r"AbandonedCart: campaigns\.journeys\.examples\.abandoned_cart has that name too"
+    ):
         load_journeys(tmp_path)
     (tmp_path / "double.py").unlink()
     (tmp_path / "mine.py").write_text(source.replace("AbandonedCart", "Mine"))

@@ -11,7 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from campaigns.activities.contract import EndTask, EntryRef, SendResult, StepReport, StepTask
-from campaigns.models.journey.definition import parse_campaign
+from campaigns.models.journey.definition import parse_definition
 from campaigns.models.journey.outline import outline
 from campaigns.testing.time_skipping import time_skipping_server
 from campaigns.workflows import search_attributes
@@ -96,7 +96,7 @@ async def begin(skipping: WorkflowEnvironment):
         )
         workers.append(worker)
         await worker.__aenter__()
-        definition = parse_campaign(
+        definition = parse_definition(
             {"key": "c", "name": "C", "trigger": {"type": "event", "event": "T"}, "steps": list(steps)}
         )
         entry = EntryInput(uuid4().hex, "c", 1, "ann", outline(definition))

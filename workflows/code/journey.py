@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 
-from campaigns.models.journey.definition import Campaign, parse_campaign, step_errors
+from campaigns.models.journey.definition import Definition, parse_definition, step_errors
 from campaigns.models.journey.steps import OTHERWISE, TIMEOUT
 from campaigns.models.problems import Invalid
 from campaigns.models.signing import Signing
@@ -70,7 +70,7 @@ class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
 
     steps: ClassVar[dict[str, Declared]] = {}
     trigger_type: ClassVar[type[BaseModel]]
-    definition: ClassVar[Campaign]
+    definition: ClassVar[Definition]
     signing: ClassVar[Signing | None] = None
 
     def __init_subclass__(cls, **more: Any) -> None:
@@ -261,7 +261,7 @@ def campaign(
         if not cls.steps:
             raise TypeError(f"{cls.__name__}: has no steps")
         try:
-            cls.definition = parse_campaign({name: value for name, value in raw.items() if value is not None})
+            cls.definition = parse_definition({name: value for name, value in raw.items() if value is not None})
         except Invalid as error:
             raise TypeError("; ".join(f"{cls.__name__}: {said(one)}" for one in error.errors)) from None
         cls.trigger_type = trigger.properties

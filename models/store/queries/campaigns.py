@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import bindparam, delete, select, update
 
-from campaigns.models.journey.definition import Campaign as Definition
-from campaigns.models.journey.definition import SegmentTrigger
+from campaigns.models.journey.definition import Definition, SegmentTrigger
 from campaigns.models.journey.steps import Step
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert
