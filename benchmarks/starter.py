@@ -21,7 +21,7 @@ from campaigns.models.store.queries import campaigns
 from campaigns.models.store.queries.campaigns import Definitions
 from campaigns.models.values import utc_now
 from campaigns.starter.intake.events import Intake
-from campaigns.starter.intake.tracking import parse_message
+from campaigns.starter.intake.tracking import parse_call
 from campaigns.starter.segments.recompute import Rules
 from campaigns.workflows.registry import Journeys
 
@@ -105,11 +105,11 @@ async def rate(number: int, one: Callable[[int], Awaitable[object]]) -> float:
 async def admission(bench: Bench, competing: int, number: int) -> None:
     """Decisions about an event of as many customers, against bare transactions of as many statements."""
     name = await bench.campaigns(competing)
-    await bench.intake.take(parse_message({"userId": "c1", "event": name}, "track"))
+    await bench.intake.take(parse_call({"userId": "c1", "event": name}, "track"))
     before = bench.statements
 
     async def track(index: int) -> None:
-        await bench.intake.take(parse_message({"userId": f"c{index + 2}", "event": name}, "track"))
+        await bench.intake.take(parse_call({"userId": f"c{index + 2}", "event": name}, "track"))
 
     ours = await rate(number, track)
     statements = round((bench.statements - before) / number)
@@ -136,7 +136,7 @@ async def intake(bench: Bench, batches: int) -> None:
     def some(batch: int) -> list:
         said = {"event": "Nobody Listens", "properties": {"total": 5, "items": ["a", "b"]}}
         return [
-            parse_message({"userId": f"c{index % 5000 + 5001}", "messageId": f"{run}-{batch}-{index}", **said}, "track")
+            parse_call({"userId": f"c{index % 5000 + 5001}", "messageId": f"{run}-{batch}-{index}", **said}, "track")
             for index in range(BATCH)
         ]
 

@@ -22,7 +22,7 @@ from campaigns.models.store.queries import customers, events, imports
 from campaigns.models.store.queries.imports import Progress as Position
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.admission.admit import Person
-from campaigns.starter.intake.tracking import TrackingMessage, parse_message
+from campaigns.starter.intake.tracking import TrackingCall, parse_call
 from campaigns.starter.segments.follow import Touch, follow_all
 
 BATCH = 1_000
@@ -75,7 +75,7 @@ class _Import:
 
     async def _write(self, file_hash: str, batch: Sequence[_Row], before: Position) -> Position:
         """Takes in a batch, and keeps how far the file has come."""
-        good: list[tuple[int, TrackingMessage]] = []
+        good: list[tuple[int, TrackingCall]] = []
         for row in batch:
             try:
                 good.append((row.line, self._parse(row)))
@@ -93,12 +93,12 @@ class _Import:
             await imports.keep_progress(connection, file_hash, after, now)
         return after
 
-    def _parse(self, row: _Row) -> TrackingMessage:
+    def _parse(self, row: _Row) -> TrackingCall:
         if isinstance(row.content, BadRow):
             raise row.content
         return _customer(row.content) if self.kind == "customers" else _event(row.content, self.file, row.line)
 
-    async def _put_customers(self, connection: Connection, parsed: list[TrackingMessage], now: datetime) -> None:
+    async def _put_customers(self, connection: Connection, parsed: list[TrackingCall], now: datetime) -> None:
         """Changes the attributes that are given, in the order of the rows; null takes one away."""
         ids = {message.user_id or "" for message in parsed}
         before = await customers.lock_many(connection, ids)
@@ -127,8 +127,8 @@ class _Import:
                 await customers.make_again(connection, customer_id, signing.hash("customer", customer_id))
 
     async def _without_erased(
-        self, connection: Connection, parsed: list[tuple[int, TrackingMessage]]
-    ) -> list[tuple[int, TrackingMessage]]:
+        self, connection: Connection, parsed: list[tuple[int, TrackingCall]]
+    ) -> list[tuple[int, TrackingCall]]:
         """Nobody who was erased comes back by an event."""
         if not parsed or not await customers.any_erased(connection):
             return parsed
@@ -144,7 +144,7 @@ class _Import:
                 kept.append((line, message))
         return kept
 
-    async def _add_events(self, connection: Connection, parsed: list[TrackingMessage], now: datetime) -> None:
+    async def _add_events(self, connection: Connection, parsed: list[TrackingCall], now: datetime) -> None:
         """Keeps the events, makes their customers where they are unknown, and lets memberships follow."""
         ids = {message.user_id for message in parsed if message.user_id}
         await customers.create_missing(connection, ids, now)
@@ -256,15 +256,15 @@ def _csv_rows(content: BinaryIO, after: Position) -> Iterator[_Row]:
         yield _Row(lines.line, row, lines.end)
 
 
-def _customer(raw: Json) -> TrackingMessage:
+def _customer(raw: Json) -> TrackingCall:
     """A row is checked as an `identify` is."""
     traits = {name: value for name, value in raw.items() if name != "id"}
     if "id" not in raw:
         raise Invalid([FieldError("id", "is required")])
-    return parse_message({"userId": raw["id"], "traits": traits}, "identify")
+    return parse_call({"userId": raw["id"], "traits": traits}, "identify")
 
 
-def _event(raw: Json, file: Path, line: int) -> TrackingMessage:
+def _event(raw: Json, file: Path, line: int) -> TrackingCall:
     known = {name: value for name, value in raw.items() if name in EVENT_FIELDS}
     others = {name: value for name, value in raw.items() if name not in EVENT_FIELDS}
     if "userId" not in known:
@@ -274,7 +274,7 @@ def _event(raw: Json, file: Path, line: int) -> TrackingMessage:
         known["timestamp"] = _with_zone(known["timestamp"])
     # The same file imported again adds nothing twice.
     known.setdefault("messageId", hashlib.sha256(orjson.dumps([file.name, line, raw])).hexdigest())
-    return parse_message(known, "track")
+    return parse_call(known, "track")
 
 
 def _with_zone(text: str) -> str:

@@ -33,7 +33,7 @@ from campaigns.models.values import Json, time_moved_to, utc_now
 from campaigns.starter.admission.admit import exit_row
 from campaigns.starter.authoring.checking import checked_definition
 from campaigns.starter.intake.events import Intake
-from campaigns.starter.intake.tracking import parse_message
+from campaigns.starter.intake.tracking import parse_call
 from campaigns.starter.relay import Dispatcher
 from campaigns.testing.time_skipping import time_skipping_server
 from campaigns.workers.worker import make_workers, workflow_runner, workflows
@@ -271,7 +271,7 @@ class Story:
 
     async def _take(self, event: str, properties: Json) -> Json:
         raw = {"userId": CUSTOMER, "event": event, "properties": properties}
-        return await self._intake.take(parse_message(raw, "track"))
+        return await self._intake.take(parse_call(raw, "track"))
 
     async def _begin(self, decisions: "list[Decision] | list[Json]") -> None:
         if not decisions:

@@ -39,7 +39,7 @@ from campaigns.models.store.queries.outbox import DispatchRow
 from campaigns.models.store.tables import Table
 from campaigns.models.values import Id, Instant, Json, Name, Strict, iso, time_moved_to
 from campaigns.starter.intake.events import Intake
-from campaigns.starter.intake.tracking import TrackingMessage, check_attributes
+from campaigns.starter.intake.tracking import TrackingCall, check_attributes
 from campaigns.starter.relay import signal_argument
 from campaigns.starter.segments.follow import Touch
 from campaigns.workflows.contract import EntryInput
@@ -247,7 +247,7 @@ class _World:
 
     async def _happen(self, one: Happening) -> None:
         self._runtime.move_to(one.at)
-        message = TrackingMessage(
+        message = TrackingCall(
             type="track", userId=self._scenario.customer_id, messageId=uuid4().hex, event=one.event,
             properties=one.properties,
         )  # fmt: skip
@@ -335,7 +335,7 @@ class _World:
         if trigger.type == "event":
             past.append(Happening(trigger.name, trigger.properties, trigger.at))
         rows = [
-            TrackingMessage(
+            TrackingCall(
                 type="track", userId=self._scenario.customer_id, messageId=uuid4().hex, event=one.event,
                 properties=one.properties, timestamp=one.at,
             ).row(one.at)

@@ -11,7 +11,7 @@ from campaigns.models.store.database import Connection, Database
 from campaigns.models.store.queries import customers, topics
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.intake.events import Intake
-from campaigns.starter.intake.tracking import parse_message
+from campaigns.starter.intake.tracking import parse_call
 
 REQUESTED, CONFIRMED = "Subscription Requested", "Subscription Confirmed"
 Status = Literal["subscribed", "unsubscribed", "pending"]
@@ -96,7 +96,7 @@ class Subscriptions:
     async def _event(self, customer_id: str, name: str, channel: str, topic: str, **more: str) -> None:
         properties = {"channel": channel, "topic": topic, **more}
         event = {"userId": customer_id, "event": name, "messageId": uuid4().hex, "properties": properties}
-        await self._intake.take(parse_message(event, "track"))
+        await self._intake.take(parse_call(event, "track"))
 
 
 def _parts(value: str | None) -> tuple[str, str, str]:

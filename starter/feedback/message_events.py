@@ -13,7 +13,7 @@ from campaigns.models.store.database import Database
 from campaigns.models.store.queries import customers, messages, topics
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.intake.events import Intake, MessageOrigin
-from campaigns.starter.intake.tracking import parse_message
+from campaigns.starter.intake.tracking import parse_call
 
 Happening = Literal["delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "failed"]
 CHANNELS = {"email": "Email", "sms": "SMS", "whatsapp": "WhatsApp", "push": "Push", "webhook": "Webhook"}
@@ -74,7 +74,7 @@ class MessageEvents:
             },
         }
         of = MessageOrigin(message_id, origin.campaign, origin.entry_id, origin.step, marks)
-        await self._intake.take(parse_message(event, "track"), of)
+        await self._intake.take(parse_call(event, "track"), of)
         return True
 
     async def sent(self, message_id: str, provider_id: str) -> None:

@@ -30,11 +30,11 @@ from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
 from campaigns.models.store.queries.rescheduling import reschedule
 from campaigns.models.values import Json, iso, parse_duration, utc_now
 from campaigns.starter.admission.admit import Person, admit, exit_row
-from campaigns.starter.intake.tracking import TrackingMessage
+from campaigns.starter.intake.tracking import TrackingCall
 from campaigns.starter.segments.follow import Change, Touch, change_row, follow
 
 
-def _answer(message: TrackingMessage, outcome: "_Outcome") -> Json:
+def _answer(message: TrackingCall, outcome: "_Outcome") -> Json:
     return {
         "success": True,
         "messageId": message.message_id,
@@ -85,7 +85,7 @@ class Intake:
         self._dispatcher = dispatcher
         self._heard_of: set[str] = set()
 
-    async def take(self, message: TrackingMessage, origin: MessageOrigin | None = None) -> Json:
+    async def take(self, message: TrackingCall, origin: MessageOrigin | None = None) -> Json:
         """Takes in one message of the tracking API; the answer, which a double gets again. Durable when it returns.
 
         With an `origin` it is an event of a message of our own: it triggers no campaign by which it came about, and
@@ -113,14 +113,14 @@ class Intake:
         self._dispatcher.dispatch(outcome.owed)
         return answer
 
-    async def take_many(self, messages: Sequence[TrackingMessage]) -> list[Json]:
+    async def take_many(self, messages: Sequence[TrackingCall]) -> list[Json]:
         """Takes in messages; the answers in their order. Those that concern nobody are taken together."""
         async with self._database.write() as connection:
             quiet = await self._take_quiet(connection, messages)
         self._heard([message for message in messages if message.message_id in quiet])
         return [quiet.get(message.message_id) or await self.take(message) for message in messages]
 
-    async def _take_quiet(self, connection: Connection, messages: Sequence[TrackingMessage]) -> dict[str, Json]:
+    async def _take_quiet(self, connection: Connection, messages: Sequence[TrackingCall]) -> dict[str, Json]:
         """Keeps the messages that concern no campaign, segment or entry; their answers by message id.
 
         Of a customer whom one of the messages concerns none is taken, so that each customer's stay in their order.
@@ -141,11 +141,11 @@ class Intake:
         rows = [{**message.row(now), "answer": _answer(message, _Outcome())} for message in quiet]
         return await events.add_many(connection, rows)
 
-    async def _remember_names(self, connection: Connection, messages: Sequence[TrackingMessage], now: datetime) -> None:
+    async def _remember_names(self, connection: Connection, messages: Sequence[TrackingCall], now: datetime) -> None:
         names = {message.event_name for message in messages} - self._heard_of
         await events.remember_names(connection, names, now)
 
-    def _heard(self, messages: Sequence[TrackingMessage]) -> None:
+    def _heard(self, messages: Sequence[TrackingCall]) -> None:
         """What is committed need not be written again."""
         if len(self._heard_of) < EVENT_NAMES:
             self._heard_of.update(message.event_name for message in messages if message.event_name)
@@ -325,7 +325,7 @@ class Intake:
         self,
         connection: Connection,
         person: Person,
-        message: TrackingMessage,
+        message: TrackingCall,
         received: datetime,
         origin: MessageOrigin | None,
     ) -> _Outcome:

@@ -1,4 +1,4 @@
-"""Messages of the Segment HTTP tracking API (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/)."""
+"""Calls of the Segment HTTP tracking API (https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/)."""
 
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,19 +10,19 @@ from campaigns.models.journey.steps import mailbox
 from campaigns.models.problems import FieldError, Invalid, field_errors
 from campaigns.models.values import Id, Instant, Json, Name, no_control_characters
 
-MAX_MESSAGE_BYTES = 32 * 1024
+MAX_CALL_BYTES = 32 * 1024
 MAX_BATCH_BYTES = 500 * 1024
-MAX_BATCH_MESSAGES = 2_500
+MAX_BATCH_CALLS = 2_500
 
-MessageType = Literal["track", "identify", "page", "screen", "group", "alias"]
+CallType = Literal["track", "identify", "page", "screen", "group", "alias"]
 
 
-class TrackingMessage(BaseModel):
-    """One message. Libraries send more fields than these: they are let pass, as Segment does."""
+class TrackingCall(BaseModel):
+    """One call. Libraries send more fields than these: they are let pass, as Segment does."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", strict=True, frozen=True)
 
-    type: MessageType
+    type: CallType
     user_id: Id | None = Field(default=None, alias="userId")
     anonymous_id: Id | None = Field(default=None, alias="anonymousId")
     message_id: Id = Field(alias="messageId")
@@ -39,7 +39,7 @@ class TrackingMessage(BaseModel):
 
     @property
     def event_name(self) -> str | None:
-        """The event that this message is, if any: a page or screen that was seen is one too."""
+        """The event that this call is, if any: a page or screen that was seen is one too."""
         return {"track": self.event, "page": "Page Viewed", "screen": "Screen Viewed"}.get(self.type)
 
     def row(self, received: datetime) -> Json:
@@ -57,8 +57,8 @@ class TrackingMessage(BaseModel):
         }
 
 
-def parse_message(raw: object, type_: str | None = None) -> TrackingMessage:
-    """A message from JSON data, of the type of its route; a missing message id is made. Raises Invalid."""
+def parse_call(raw: object, type_: str | None = None) -> TrackingCall:
+    """Return the call of JSON data, of the type of its route; a missing message id is made. Raise Invalid."""
     if not isinstance(raw, dict):
         raise Invalid([FieldError("body", "must be an object")])
     content = {key: value for key, value in raw.items() if value is not None}
@@ -66,15 +66,15 @@ def parse_message(raw: object, type_: str | None = None) -> TrackingMessage:
         content["type"] = type_
     content.setdefault("messageId", uuid4().hex)
     try:
-        message = TrackingMessage.model_validate(content)
+        call = TrackingCall.model_validate(content)
     except ValidationError as error:
         raise Invalid(field_errors(error, content)) from None
-    if message.user_id is None and message.anonymous_id is None:
+    if call.user_id is None and call.anonymous_id is None:
         raise Invalid([FieldError("userId", "is required, or anonymousId")])
-    if message.type == "track" and message.event is None:
+    if call.type == "track" and call.event is None:
         raise Invalid([FieldError("event", "is required")])
-    check_attributes(message.traits, "traits.")
-    return message
+    check_attributes(call.traits, "traits.")
+    return call
 
 
 def check_attributes(attributes: Json, prefix: str = "") -> None:

@@ -11,10 +11,10 @@ from campaigns.starter.composition import Parts, Services
 from campaigns.starter.http.problems import Problem, check_fit, invalid_problem, load_json, parse_json, read_body
 from campaigns.starter.intake.tracking import (
     MAX_BATCH_BYTES,
-    MAX_BATCH_MESSAGES,
-    MAX_MESSAGE_BYTES,
-    TrackingMessage,
-    parse_message,
+    MAX_BATCH_CALLS,
+    MAX_CALL_BYTES,
+    TrackingCall,
+    parse_call,
 )
 
 router = APIRouter(prefix="/v1", tags=["ingestion"])
@@ -38,7 +38,7 @@ def _unzip(body: bytes, limit: int) -> bytes:
 
 
 async def _one(request: Request, parts: Services, type_: str) -> Json:
-    message = parse_message(parse_json(await _body(request, MAX_MESSAGE_BYTES)), type_)
+    message = parse_call(parse_json(await _body(request, MAX_CALL_BYTES)), type_)
     return await parts.intake.take(message)
 
 
@@ -85,24 +85,24 @@ async def batch(request: Request, parts: Parts) -> Json:
     listed = raw.get("batch") if isinstance(raw, dict) else None
     if not isinstance(listed, list):
         raise Invalid([FieldError("batch", "must be a list of messages")])
-    if len(listed) > MAX_BATCH_MESSAGES:
-        detail = f"has more than {MAX_BATCH_MESSAGES} messages"
+    if len(listed) > MAX_BATCH_CALLS:
+        detail = f"has more than {MAX_BATCH_CALLS} messages"
         raise Problem(413, "Too large", f"batch {detail}", [FieldError("batch", detail)])
     checked = [_checked(message) for message in listed]
-    answers = iter(await parts.intake.take_many([one for one in checked if isinstance(one, TrackingMessage)]))
+    answers = iter(await parts.intake.take_many([one for one in checked if isinstance(one, TrackingCall)]))
     return {
         "success": True,
-        "results": [next(answers) if isinstance(one, TrackingMessage) else one for one in checked],
+        "results": [next(answers) if isinstance(one, TrackingCall) else one for one in checked],
     }
 
 
-def _checked(raw: object) -> TrackingMessage | Json:
+def _checked(raw: object) -> TrackingCall | Json:
     """The message, or what is said of one that is bad."""
     try:
-        if len(orjson.dumps(raw)) > MAX_MESSAGE_BYTES:
+        if len(orjson.dumps(raw)) > MAX_CALL_BYTES:
             raise Problem(413, "Too large", "the message is too large", [FieldError("body", "is too large")])
         check_fit(raw)
-        return parse_message(raw)
+        return parse_call(raw)
     except Invalid as error:
         return {"success": False, "error": invalid_problem(error).to_json()}
     except Problem as problem:

@@ -12,10 +12,10 @@ WAIT = [{"id": "wait", "type": "wait", "for": [{"name": "go", "event": "Go", "st
 
 
 async def owed(starter) -> int:
-    from campaigns.models.store.queries import dispatch
+    from campaigns.models.store.queries import outbox
 
     async with starter.parts.database.read() as connection:
-        return await dispatch.count(connection)
+        return await outbox.count(connection)
 
 
 async def test_committed_but_never_dispatched(product: Product):
@@ -45,11 +45,11 @@ async def test_started_but_not_marked(product: Product):
     await starter.track("ann", "c")
     await starter.track("ann", "Go")
     async with product.worker():
-        from campaigns.models.store.queries import dispatch
+        from campaigns.models.store.queries import outbox
         from campaigns.models.values import utc_now
 
         async with starter.parts.database.read() as connection:
-            assert await dispatch.any_due(connection, utc_now()) is False
+            assert await outbox.any_due(connection, utc_now()) is False
         rows = await _rows(starter)
         for row in [*rows, *rows, *reversed(rows)]:
             assert await starter.parts.dispatcher.act(row)
@@ -119,7 +119,8 @@ async def test_another_starter_starts_the_entry_while_the_signal_is_on_its_way(
 
 async def test_the_database_is_away_for_a_moment(product: Product, monkeypatch: pytest.MonkeyPatch):
     """Every kind of activity fails at first: the entry goes on where it was, and nothing is sent twice."""
-    from campaigns.activities import delivery, progress
+    from campaigns.activities import progress
+    from campaigns.activities.delivery import activity as delivery
     from campaigns.models.store.queries import entries, messages
 
     def fails_first(owner: object, name: str, times: int) -> None:

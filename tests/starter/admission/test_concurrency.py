@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from campaigns.cli.demo import inconsistencies
 from campaigns.models.store.tables import Decision
-from campaigns.starter.intake.tracking import parse_message
+from campaigns.starter.intake.tracking import parse_call
 from tests.support.product import Product, Starter
 
 MAIL = [{"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}]
@@ -211,7 +211,7 @@ async def test_thousands_of_orders_give_what_one_after_the_other_gives(product: 
         message_id = f"{customer}-{number}"
         big[message_id] = kind == "big"
         message = {"userId": customer, "event": "E", "messageId": message_id, "properties": {"big": kind == "big"}}
-        await starter.parts.intake.take(parse_message(message, "track"))
+        await starter.parts.intake.take(parse_call(message, "track"))
 
     at_once = asyncio.Semaphore(16)
 
