@@ -112,7 +112,7 @@ def migrate() -> None:
 def check(file: File) -> None:
     """Validates a campaign, in JSON or Python, without a server: each error with its place, and warnings."""
     from campaigns.cli.journeys import read_campaigns
-    from campaigns.starter.authoring.checking import advise
+    from campaigns.starter.authoring.advice import advise
 
     for definition in read_campaigns(file).definitions:
         for warning in advise(definition):

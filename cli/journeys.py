@@ -15,7 +15,8 @@ from campaigns.models.journey.definition import Definition
 from campaigns.models.problems import Invalid, field_errors
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.authoring.checking import checked_definition
-from campaigns.starter.authoring.simulation import Scenario, SimulationRequest, check_trigger, simulate
+from campaigns.starter.authoring.scenario import Scenario, SimulationRequest, check_trigger
+from campaigns.starter.authoring.simulation import simulate
 from campaigns.workflows.registry import Journeys, journeys_in, load_file, load_journeys
 
 

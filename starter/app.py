@@ -13,14 +13,9 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from campaigns.models.settings import Settings
 from campaigns.models.store.database import open_database
 from campaigns.starter.composition import Services, make_services
-from campaigns.starter.http.problems import (
-    describe_bodies,
-    few_at_once,
-    fit_address,
-    ingestion_key,
-    install_problem_handlers,
-    management_key,
-)
+from campaigns.starter.http.bodies import describe_bodies, fit_address
+from campaigns.starter.http.keys import few_at_once, ingestion_key, management_key
+from campaigns.starter.http.problems import install_problem_handlers
 from campaigns.starter.routes import (
     callbacks,
     campaigns,

@@ -1,7 +1,6 @@
-"""From rows to what the API shows: statistics, entries, timelines, explanations."""
+"""The counters of a campaign, of one snapshot."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from campaigns.models.journey.definition import Definition
@@ -9,62 +8,11 @@ from campaigns.models.journey.steps import blocks
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import statistics
 from campaigns.models.store.queries.messages import HAPPENINGS
-from campaigns.models.values import Json, iso
-from campaigns.workflows.client import workflow_id
+from campaigns.models.values import Json
+from campaigns.starter.reading.decisions import EXPLANATIONS
 
 STATUSES = ("running", "completed", "exited", "failed")
 MESSAGE_COUNTERS = ("sent", "unknown", *HAPPENINGS)
-
-EXPLANATIONS = {
-    "entered": "The customer entered.",
-    "not_live": "The campaign was not live.",
-    "not_started": "The campaign had not started yet.",
-    "ended": "The campaign had ended.",
-    "segment_inactive": "The segment is not active, so entering it triggers nothing.",
-    "not_matching": "The trigger did not match the campaign's condition.",
-    "holdout": "The customer belongs to the campaign's holdout, which gets nothing.",
-    "erased": "The customer was erased.",
-    "duplicate": "This trigger had already been used.",
-    "already_running": "An entry of this campaign was running for the customer.",
-    "already_entered": "The campaign may be entered once, and the customer had entered before.",
-    "interval": "Too little time had passed since the customer's last entry.",
-    "frequency_cap": "The customer had got this campaign too recently, or was about to.",
-    "lower_priority": "Another campaign won the customer.",
-}
-
-
-REASONS = {
-    "status": "It was {}.",
-    "starts_at": "It starts at {}.",
-    "ends_at": "It ended at {}.",
-    "running_entry": "The entry {} runs.",
-    "last_entered_at": "The last entry was at {}.",
-    "last_exposed_at": "The last message was at {}.",
-    "interval_s": "At least {} must lie between two entries.",
-    "cap_s": "At least {} must lie between the last message and another entry.",
-    "winner_entry": "The entry {} of the winner was running.",
-    "preempted": "The entries {} gave way.",
-}
-"""What each fact of a decision adds to its explanation."""
-
-
-def explain(outcome: str, winner: str | None, retry_at: datetime | None, facts: Json | None) -> str:
-    """The decision in a sentence or two."""
-    said = [f"The campaign {winner!r} won the customer." if winner else EXPLANATIONS[outcome]]
-    for name, value in (facts or {}).items():
-        if name in REASONS:
-            said.append(REASONS[name].format(_in_words(name, value)))
-    if winner and facts and "winner_priority" in facts:
-        said.append(f"Its priority is {facts['winner_priority']}, this campaign's {facts['priority']}.")
-    if retry_at:
-        said.append(f"It could be entered again from {iso(retry_at)} on.")
-    return " ".join(said)
-
-
-def _in_words(name: str, value: Any) -> str:
-    if name.endswith("_s"):
-        return str(timedelta(seconds=value))
-    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 async def campaign_statistics(
@@ -143,58 +91,3 @@ def _empty(step_id: str, type_: str) -> Json:
         "messages": dict.fromkeys(MESSAGE_COUNTERS, 0),
         "branches": {},
     }
-
-
-def entry_json(row: Any) -> Json:
-    """An entry as the API shows it."""
-    return {
-        "id": row.id,
-        "campaign": row.campaign,
-        "version": row.version,
-        "customer_id": row.customer_id,
-        "entry_key": row.entry_key,
-        "status": row.status,
-        "ended_by": row.ended_by,
-        "entered_at": iso(row.entered_at),
-        "ended_at": iso(row.ended_at),
-        "workflow_id": workflow_id(row.id),
-    }
-
-
-def timeline_json(entry: Any, steps: Sequence[Any], messages: Sequence[Any]) -> list[Json]:
-    """What happened to the entry, in order: its start, each step as it was reached and left, its end."""
-    sent = {(message.step_id, message.repetition): message for message in messages}
-    lines: list[Json] = []
-    _append(lines, entry.entered_at, None, "entered", None)
-    for step in steps:
-        if step.ended_at != step.entered_at:
-            detail = step.detail if step.outcome == "waiting" else None
-            _append(lines, step.entered_at, step.step_id, "waiting", detail)
-        if step.ended_at is not None:
-            message = sent.get((step.step_id, step.repetition))
-            detail = _message_detail(message) if message else _step_detail(step)
-            _append(lines, step.ended_at, step.step_id, step.outcome, detail)
-    if entry.ended_at:
-        _append(lines, entry.ended_at, None, entry.status, entry.ended_by)
-    return [{**line, "at": iso(line["at"])} for line in lines]
-
-
-def _append(lines: list[Json], at: datetime, step: str | None, outcome: str, detail: str | None) -> None:
-    # A workflow's clock stands still while it works, so it may lag some milliseconds behind its activities'.
-    shown = max(at, lines[-1]["at"]) if lines else at
-    lines.append({"at": shown, "step": step, "outcome": outcome, "detail": detail})
-
-
-def _step_detail(step: Any) -> str | None:
-    """Why, or which way; and what else there is to say."""
-    more = step.detail if step.detail != step.outcome else None
-    return ", ".join(filter(None, (step.reason, more))) or None
-
-
-def _message_detail(message: Any) -> str:
-    parts = [message.status]
-    if message.error:
-        parts.append(message.error)
-    if message.attempt > 1:
-        parts.append(f"after {message.attempt} attempts")
-    return ", ".join(parts)

@@ -14,7 +14,8 @@ from campaigns.models.values import Json, Strict
 from campaigns.starter.composition import Parts, Services
 from campaigns.starter.feedback.mail_reports import known_as, read_reports
 from campaigns.starter.feedback.message_events import Happening
-from campaigns.starter.http.problems import Body, Problem, parse, parse_json, read_body
+from campaigns.starter.http.bodies import Body, parse, parse_json, read_body
+from campaigns.starter.http.problems import Problem
 
 router = APIRouter(prefix="/callbacks", include_in_schema=False)
 management = APIRouter(prefix="/v1/messages", tags=["messages"])

@@ -13,11 +13,15 @@ from campaigns.models.store.queries import campaigns, due_entries, entries, even
 from campaigns.models.store.queries.campaigns import CampaignRow
 from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
 from campaigns.models.values import Json, iso, utc_now
-from campaigns.starter.authoring.checking import advise, checked_definition
+from campaigns.starter.authoring.advice import advise
+from campaigns.starter.authoring.checking import checked_definition
 from campaigns.starter.authoring.readiness import readiness
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.http.problems import Body, Limit, Problem, decode_cursor, encode_cursor, not_found, takes
-from campaigns.starter.reading.statistics import STATUSES, campaign_statistics, entry_json
+from campaigns.starter.http.bodies import Body, takes
+from campaigns.starter.http.paging import Limit, decode_cursor, encode_cursor
+from campaigns.starter.http.problems import Problem, not_found
+from campaigns.starter.reading.statistics import STATUSES, campaign_statistics
+from campaigns.starter.reading.timeline import entry_json
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
 

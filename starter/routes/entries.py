@@ -11,8 +11,9 @@ from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.admission.admit import exit_row
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.http.problems import Limit, Problem, not_found
-from campaigns.starter.reading.statistics import entry_json, timeline_json
+from campaigns.starter.http.paging import Limit
+from campaigns.starter.http.problems import Problem, not_found
+from campaigns.starter.reading.timeline import entry_json, timeline_json
 from campaigns.starter.routes.campaigns import entries_page
 
 router = APIRouter(prefix="/v1/entries", tags=["entries"])

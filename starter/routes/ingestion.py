@@ -1,14 +1,13 @@
 """The Segment HTTP tracking API."""
 
-import zlib
-
 import orjson
 from fastapi import APIRouter, Request
 
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.values import Json
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.http.problems import Problem, check_fit, invalid_problem, load_json, parse_json, read_body
+from campaigns.starter.http.bodies import check_fit, load_json, parse_json, read_body, unzip
+from campaigns.starter.http.problems import Problem, invalid_problem
 from campaigns.starter.intake.tracking import (
     MAX_BATCH_BYTES,
     MAX_BATCH_CALLS,
@@ -24,17 +23,7 @@ _DOCUMENTED: Json = {"requestBody": {"required": True, "content": {"application/
 
 async def _body(request: Request, limit: int) -> bytes:
     body = await read_body(request, limit)
-    return _unzip(body, limit) if request.headers.get("content-encoding") == "gzip" else body
-
-
-def _unzip(body: bytes, limit: int) -> bytes:
-    try:
-        plain = zlib.decompressobj(wbits=31).decompress(body, limit + 1)
-    except zlib.error:
-        raise Invalid([FieldError("body", "is not gzip, as Content-Encoding says")]) from None
-    if len(plain) > limit:
-        raise Problem(413, "Too large", f"the body is over {limit} bytes", [FieldError("body", "is too large")])
-    return plain
+    return unzip(body, limit) if request.headers.get("content-encoding") == "gzip" else body
 
 
 async def _one(request: Request, parts: Services, type_: str) -> Json:

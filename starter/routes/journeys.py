@@ -8,10 +8,12 @@ from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import campaigns, customers
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.authoring.drawing import draw
-from campaigns.starter.authoring.simulation import Scenario, SimulationRequest, check_trigger, known_facts, simulate
+from campaigns.starter.authoring.scenario import Scenario, SimulationRequest, check_trigger, known_facts
+from campaigns.starter.authoring.simulation import simulate
 from campaigns.starter.authoring.storyboard import storyboard
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.http.problems import Body, not_found, parse, takes
+from campaigns.starter.http.bodies import Body, parse, takes
+from campaigns.starter.http.problems import not_found
 from campaigns.starter.routes.campaigns import CampaignKey
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])

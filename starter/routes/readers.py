@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from campaigns.models.store.queries import messages
 from campaigns.starter.composition import Parts
 from campaigns.starter.feedback.message_events import Choice
-from campaigns.starter.http.problems import read_body
+from campaigns.starter.http.bodies import read_body
 
 router = APIRouter(include_in_schema=False)
 

@@ -10,7 +10,9 @@ from campaigns.models.store.queries import segments
 from campaigns.models.store.queries.segments import SegmentRow
 from campaigns.models.values import Id, Json, Name, Strict, iso
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.http.problems import Body, Limit, Problem, decode_cursor, encode_cursor, not_found, parse, takes
+from campaigns.starter.http.bodies import Body, parse, takes
+from campaigns.starter.http.paging import Limit, decode_cursor, encode_cursor
+from campaigns.starter.http.problems import Problem, not_found
 
 router = APIRouter(prefix="/v1/segments", tags=["segments"])
 

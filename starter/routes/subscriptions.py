@@ -11,7 +11,8 @@ from campaigns.models.store.queries import messages, topics
 from campaigns.models.store.queries.messages import Cap
 from campaigns.models.values import Json, Name, PositiveDuration, Strict
 from campaigns.starter.composition import Parts
-from campaigns.starter.http.problems import Body, not_found, parse, takes
+from campaigns.starter.http.bodies import Body, parse, takes
+from campaigns.starter.http.problems import not_found
 
 router = APIRouter(prefix="/v1", tags=["subscriptions"])
 

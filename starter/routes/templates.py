@@ -13,7 +13,8 @@ from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.queries import campaigns, customers
 from campaigns.models.values import Id, Json, Strict, iso, utc_now
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.http.problems import Body, Problem, not_found, parse, takes
+from campaigns.starter.http.bodies import Body, parse, takes
+from campaigns.starter.http.problems import Problem, not_found
 
 router = APIRouter(prefix="/v1/templates", tags=["templates"])
 

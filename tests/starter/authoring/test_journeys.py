@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from campaigns.starter.authoring.checking import advise, checked_definition
+from campaigns.starter.authoring.advice import advise
+from campaigns.starter.authoring.checking import checked_definition
 from campaigns.workflows.registry import load_journeys
 from tests.support.product import Product, Starter
 

@@ -95,7 +95,7 @@ async def test_an_erased_customer_in_a_batch(product: Product):
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_too_much_at_once_is_said_so(product: Product, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("campaigns.starter.http.problems.few_at_once.__defaults__", (8,))
+    monkeypatch.setattr("campaigns.starter.http.keys.few_at_once.__defaults__", (8,))
     starter = await product.starter()
     release = asyncio.Event()
     take = starter.parts.intake.take

@@ -1,0 +1,134 @@
+"""Bodies of requests: read within limits, parsed, checked, and described for OpenAPI."""
+
+import math
+import zlib
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import Depends, FastAPI, Request
+from pydantic import BaseModel, ValidationError
+
+from campaigns.models.problems import FieldError, Invalid, field_errors
+from campaigns.models.values import Json
+from campaigns.starter.http.problems import Problem
+
+MAX_BODY_BYTES = 2 * 1024 * 1024
+MAX_NESTING = 100
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body; 413 as soon as it is over the limit, whatever its headers say."""
+    chunks, size = [], 0
+    if int(request.headers.get("content-length") or 0) > limit:
+        raise _too_large(limit)
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "Too large", f"the body is over {limit} bytes", [FieldError("body", f"is over {limit} bytes")])
+
+
+def unzip(body: bytes, limit: int) -> bytes:
+    """The body that came as gzip. Raises Invalid where it is none, 413 where what it holds is over the limit."""
+    try:
+        plain = zlib.decompressobj(wbits=31).decompress(body, limit + 1)
+    except zlib.error:
+        raise Invalid([FieldError("body", "is not gzip, as Content-Encoding says")]) from None
+    if len(plain) > limit:
+        raise _too_large(limit)
+    return plain
+
+
+def parse_json(body: bytes) -> Any:
+    """JSON (RFC 8259) that can be kept. Raises Invalid."""
+    value = load_json(body)
+    check_fit(value)
+    return value
+
+
+def load_json(body: bytes) -> Any:
+    """JSON (RFC 8259), whatever it holds. Raises Invalid."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Invalid([FieldError("body", f"is not JSON: {error}")]) from None
+
+
+def check_fit(value: Any) -> None:
+    """Raises Invalid for U+0000, a number that is not finite, or what nests without end."""
+    if found := _unfit(value):
+        raise Invalid([found])
+
+
+def _unfit(value: Any) -> FieldError | None:
+    """What JSON allows and the database does not, searched without recursion."""
+    rest: list[tuple[Any, str, int]] = [(value, "", 0)]
+    while rest:
+        here, place, depth = rest.pop()
+        if depth > MAX_NESTING:
+            return FieldError(place[:200] or "body", f"nests deeper than {MAX_NESTING}")
+        if isinstance(here, str) and "\0" in here:
+            return FieldError(place or "body", "must not contain U+0000")
+        if isinstance(here, float) and not math.isfinite(here):
+            return FieldError(place or "body", "must be a finite number")
+        if isinstance(here, dict):
+            for key, child in here.items():
+                if "\0" in key:
+                    return FieldError(place or "body", "must not contain U+0000 in a name")
+                rest.append((child, f"{place}.{key}" if place else key, depth + 1))
+        elif isinstance(here, list):
+            rest.extend((child, f"{place}[{index}]", depth + 1) for index, child in enumerate(here))
+    return None
+
+
+async def json_body(request: Request) -> Any:
+    """The body of a management request."""
+    return parse_json(await read_body(request, MAX_BODY_BYTES))
+
+
+Body = Annotated[Any, Depends(json_body)]
+
+
+def parse(model: type[ModelT], raw: object) -> ModelT:
+    """The model of the data; Invalid names every field."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise Invalid(field_errors(error, raw)) from None
+
+
+_BODY_SCHEMAS: Json = {}
+
+
+def takes(model: type[BaseModel]) -> Json:
+    """For the OpenAPI document: the route's body, which is parsed by `parse`."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    _BODY_SCHEMAS.update(schema.pop("$defs", {}))
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def describe_bodies(app: FastAPI) -> None:
+    """Adds what the bodies of `takes` refer to, to the OpenAPI document."""
+    made = app.openapi
+
+    def openapi() -> Json:
+        document = made()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(_BODY_SCHEMAS)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's documentation does
+
+
+async def fit_address(request: Request) -> None:
+    """Refuses U+0000 in the path or the query: the database can't even compare with it."""
+    given = {"path": request.scope["path"], **request.query_params}
+    for name, value in given.items():
+        if "\0" in name or "\0" in value:
+            raise Invalid([FieldError(name.replace("\0", ""), "must not contain U+0000")])
