@@ -19,6 +19,7 @@ from campaigns.models.journey.conditions import (
     Not,
     PropertyIs,
     StepIs,
+    first_part,
     walk,
 )
 from campaigns.models.problems import FieldError, Invalid, field_errors
@@ -87,10 +88,10 @@ def mentions(rule: Condition) -> Mentions:
     attributes: set[str] = set()
     for part in walk(rule):
         if isinstance(part, AttributeIs):
-            attributes |= {part.attribute, part.attribute.partition(".")[0]}
+            attributes |= {part.attribute, first_part(part.attribute)}
         value = getattr(part, "value", None)
         if isinstance(value, dict) and set(value) == {"attribute"}:
-            attributes |= {str(value["attribute"]), str(value["attribute"]).partition(".")[0]}
+            attributes |= {str(value["attribute"]), first_part(str(value["attribute"]))}
     return Mentions(
         frozenset(attributes),
         frozenset(part.event for part in walk(rule) if isinstance(part, EventDone)),

@@ -1,13 +1,13 @@
 """One grammar of conditions for triggers, waits, branches, segments and goals, and its evaluation for one customer."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Union
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from campaigns.models.values import Duration, Id, Json, Key, Name, Strict, parse_duration
+from campaigns.models.values import Duration, Id, Json, Key, Name, Strict, parse_duration, unix_moment
 
 Operator = Literal[
     "equals", "not_equals", "greater_than", "at_least", "less_than", "at_most", "contains", "starts_with",
@@ -17,7 +17,8 @@ NumberOperator = Literal["equals", "not_equals", "greater_than", "at_least", "le
 MessageStatus = Literal["sent", "failed", "unknown", "skipped", "delivered", "opened", "clicked", "bounced"]
 Path = Annotated[str, Field(min_length=1, max_length=255)]
 
-_MISSING: Any = object()
+ITEMS = "[]"
+"""Behind a part of a path: each item of the list."""
 
 
 class All(Strict):
@@ -56,13 +57,13 @@ class _Compared(Strict):
 
 
 class AttributeIs(_Compared):
-    """An attribute of the customer, by its path with dots."""
+    """An attribute of the customer, by its path with dots; `tags[]` and `pets[].name` ask any item of a list."""
 
     attribute: Path
 
 
 class PropertyIs(_Compared):
-    """A property of the event at hand, by its path with dots."""
+    """A property of the event at hand, by its path with dots; `products[].category` asks any item of a list."""
 
     property: Path
 
@@ -196,9 +197,9 @@ def holds(condition: Condition | None, facts: Facts) -> bool:
         case Not(not_=child):
             return not holds(child, facts)
         case AttributeIs():
-            return _compare(condition, look_up(facts.attributes, condition.attribute), facts)
+            return _compare(condition, values_at(facts.attributes, condition.attribute), facts)
         case PropertyIs():
-            return _compare(condition, look_up(facts.properties, condition.property), facts)
+            return _compare(condition, values_at(facts.properties, condition.property), facts)
         case InSegment(segment=segment):
             return segment in facts.segments
         case StepIs(step=step, status=status):
@@ -207,21 +208,35 @@ def holds(condition: Condition | None, facts: Facts) -> bool:
             return _number(condition.count.op, float(_occurrences(condition, facts)), float(condition.count.value))
 
 
-def look_up(values: object, path: str) -> Any:
-    """The value at a path with dots, or a private marker of absence; a key that itself has dots comes first."""
-    if isinstance(values, Mapping):
-        if path in values:
-            return _MISSING if values[path] is None else values[path]
-        head, _, rest = path.partition(".")
-        if rest and head in values:
-            return look_up(values[head], rest)
-    return _MISSING
+def values_at(values: object, path: str) -> list[Any]:
+    """Return what stands at a path with dots: one value, or none; null is none.
+
+    A part that ends in `[]` means each item of a list, so there may be many values. A key that itself has dots or
+    brackets comes first.
+    """
+    if not isinstance(values, Mapping):
+        return []
+    if path in values:
+        return [] if values[path] is None else [values[path]]
+    head, _, rest = path.partition(".")
+    if head in values:
+        return values_at(values[head], rest) if rest else []
+    items = values.get(head[:-2]) if head.endswith(ITEMS) else None
+    if not isinstance(items, list):
+        return []
+    if not rest:
+        return [item for item in items if item is not None]
+    return [value for item in items for value in values_at(item, rest)]
 
 
 def value_at(values: object, path: str) -> Any:
-    """The value at a path with dots, or None."""
-    found = look_up(values, path)
-    return None if found is _MISSING else found
+    """Return the value at a path with dots, the first where there are many, or None."""
+    return next(iter(values_at(values, path)), None)
+
+
+def first_part(path: str) -> str:
+    """Return the name of the attribute or property that a path begins at."""
+    return path.partition(".")[0].removesuffix(ITEMS)
 
 
 def _occurrences(condition: EventDone, facts: Facts) -> int:
@@ -248,22 +263,27 @@ def is_reference(value: object) -> bool:
 def _resolve(value: Any, facts: Facts) -> Any:
     if is_reference(value):
         ((source, path),) = value.items()
-        return look_up(facts.trigger if source == "trigger" else facts.attributes, str(path))
+        return value_at(facts.trigger if source == "trigger" else facts.attributes, str(path))
     return value
 
 
-def _compare(condition: AttributeIs | PropertyIs, actual: Any, facts: Facts) -> bool:
+def _compare(condition: AttributeIs | PropertyIs, actual: Sequence[Any], facts: Facts) -> bool:
+    """Whether it holds of any of the values; the two ops that deny hold where what they deny holds of none."""
     op = condition.op
     if op in ("exists", "not_exists"):
-        return (actual is _MISSING) == (op == "not_exists")
+        return bool(actual) == (op == "exists")
     expected = _resolve(condition.value, facts)
-    if actual is _MISSING or expected is _MISSING:
-        return op == "not_equals"
+    if op == "not_equals":
+        return not any(_compare_value("equals", value, expected) for value in actual)
+    return any(_compare_value(op, value, expected) for value in actual)
+
+
+def _compare_value(op: Operator, actual: Any, expected: Any) -> bool:
+    if expected is None:
+        return False
     match op:
         case "equals":
             return _same(actual, expected)
-        case "not_equals":
-            return not _same(actual, expected)
         case "in":
             return isinstance(expected, list) and any(_same(actual, one) for one in expected)
         case "contains":
@@ -321,7 +341,7 @@ def _number(op: str, left: Any, right: Any) -> bool:
 
 def _moment(value: object) -> datetime | None:
     if not isinstance(value, str):
-        return None
+        return unix_moment(value)
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from campaigns.models.journey.conditions import value_at
 from campaigns.models.journey.definition import QuietTimes
 from campaigns.models.journey.steps import UntilAttribute, UntilTime, Weekday
-from campaigns.models.values import MAX_DURATION, Json, parse_duration, time_zones
+from campaigns.models.values import MAX_DURATION, Json, parse_duration, time_zones, unix_moment
 
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY = timedelta(days=1)
@@ -122,12 +122,16 @@ def until_attribute(now: datetime, until: UntilAttribute, attributes: Json, camp
 def date_moment(value: Any, until: UntilAttribute, zone: ZoneInfo) -> datetime:
     """The moment of a date attribute, moved by the offset's days on the calendar and the rest of it on the clock.
 
-    A date alone begins at midnight. A time without an offset is the customer's wall-clock time, one with an offset is
-    a moment, whose day is the customer's. `time` replaces the time of day. Raises ValueError or OverflowError.
+    A date alone begins at midnight. A time without an offset is the customer's wall-clock time, one with an offset, or
+    in Unix time, is a moment, whose day is the customer's. `time` replaces the time of day. Raises ValueError or
+    OverflowError.
     """
-    if not isinstance(value, str):
-        raise ValueError("is not an ISO 8601 date or time in a string")
-    local = _local(value.strip(), zone)
+    if (unix := unix_moment(value)) is not None:
+        local = unix.astimezone(zone)
+    elif isinstance(value, str):
+        local = _local(value.strip(), zone)
+    else:
+        raise ValueError("is not an ISO 8601 date or time in a string, and no Unix time")
     offset = parse_duration(until.offset)
     days = int(offset / DAY)
     if local.tzinfo is not None and until.time is None and not days:

@@ -168,7 +168,7 @@ async def test_whom_a_rule_would_change(database_url: str):
     await database.close()
 
 
-@pytest.mark.parametrize("raw", [{"attribute": "on", "op": "before", "value": "2027-01-01"}, {"attribute": "a", "op": "equals", "value": {"attribute": "b"}}, {"attribute": "n", "op": "equals", "value": 2**60}])  # fmt: skip
+@pytest.mark.parametrize("raw", [{"attribute": "on", "op": "before", "value": "2027-01-01"}, {"attribute": "a", "op": "equals", "value": {"attribute": "b"}}, {"attribute": "n", "op": "equals", "value": 2**60}, {"attribute": "a[].b", "op": "exists"}])  # fmt: skip
 async def test_what_is_left_to_python(database_url: str, raw: dict):
     database = open_database(database_url)
     async with database.read() as connection:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, NUMERIC
 
 from campaigns.models.journey.conditions import (
+    ITEMS,
     All,
     AnyOf,
     AttributeIs,
@@ -131,6 +132,8 @@ class _Compiler:
 
     def _at(self, base: Expression, path: str) -> Expression:
         """The value at a path with dots; a key that itself has dots comes first."""
+        if ITEMS in path:
+            raise NotInSql
         head, _, rest = path.partition(".")
         whole = self._json.member(base, path)
         if not rest:

@@ -14,6 +14,8 @@ FACTS = Facts(
     attributes={
         "plan": "pro", "age": 40, "vip": True, "tags": ["a", 1], "address": {"city": "Athens"}, "a.b": "dotted",
         "nothing": None, "born": "1986-05-01", "renews": "2026-04-01T00:00:00+02:00",
+        "seconds": 1_767_225_600, "milliseconds": 1_767_225_600_000, "brackets[]": "dotted",
+        "pets": [{"name": "Rex", "age": 3}, {"name": None}, "fish", {"name": "Tom", "toys": [{"color": "red"}]}],
     },
     properties={"total": 50, "order_id": "o-1"},
     trigger={"order_id": "o-1", "limit": 50},
@@ -67,6 +69,18 @@ TRUE = [
     orders(where={"property": "total", "op": "greater_than", "value": 50}, count={"op": "equals", "value": 1}),
     {"event": "Never", "count": {"op": "equals", "value": 0}},
     {"step": "welcome", "status": "sent"},
+    # Any item of a list; what denies holds where none is so.
+    attribute("pets[].name", "equals", "Tom"),
+    attribute("pets[].age", "less_than", 4),
+    attribute("pets[].toys[].color", "in", ["blue", "red"]),
+    attribute("pets[].name", "not_equals", "Bello"),
+    attribute("pets[].weight", "not_exists"),
+    attribute("tags[]", "equals", "a"),
+    attribute("brackets[]", "equals", "dotted"),
+    # Unix time, in seconds and milliseconds: 2026-01-01T00:00:00Z.
+    attribute("seconds", "before", "2026-01-01T00:00:01Z"),
+    attribute("milliseconds", "after", "2025-12-31"),
+    attribute("seconds", "before", 1_767_225_600_001),
 ]
 FALSE = [
     attribute("missing", "equals", None),
@@ -83,6 +97,14 @@ FALSE = [
     orders(within="P9D"),
     {"step": "welcome", "status": "opened"},
     {"step": "other", "status": "sent"},
+    attribute("pets[].name", "not_equals", "Tom"),
+    attribute("pets[].weight", "exists"),
+    attribute("pets[]", "equals", "Rex"),
+    attribute("plan[].name", "exists"),
+    attribute("missing[]", "equals", "x"),
+    attribute("age", "after", "1970-01-01"),
+    attribute("vip", "after", "1970-01-01"),
+    attribute("seconds", "after", "2026-01-01"),
 ]
 
 

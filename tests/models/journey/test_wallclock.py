@@ -171,6 +171,9 @@ def test_a_time_of_day(now, until, expected):
         ("2027-06-10T12:00", {"offset": "-PT2H"}, "2027-06-10T10:00+03:00"),
         ("2027-04-02T12:00+03:00", {"offset": "-P7D"}, "2027-03-26T12:00+02:00"),  # over the change of clock
         ("2027-10-31T01:30Z", {}, "2027-10-31T01:30Z"),  # the second 03:30 is a moment too
+        (1_812_666_600, {}, "2027-06-10T22:30Z"),  # Unix time
+        (1_812_666_600_000, {"time": "09:00"}, "2027-06-11T09:00+03:00"),
+        (True, {}, "invalid_date"),
         (None, {}, "no_date"),
         ("", {}, "no_date"),
         ("soon", {}, "invalid_date"),
