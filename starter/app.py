@@ -21,13 +21,15 @@ from campaigns.starter.routes import (
     campaigns,
     customers,
     entries,
-    ingestion,
+    health,
     journeys,
-    readers,
+    links,
+    message_caps,
+    messages,
     segments,
-    subscriptions,
-    system,
     templates,
+    topics,
+    tracking,
 )
 from campaigns.workflows import search_attributes
 from campaigns.workflows.client import EntryClient, connect
@@ -55,16 +57,12 @@ def make_app(parts: Services) -> FastAPI:
     app = FastAPI(title="Campaigns", summary="Durable customer journeys on Temporal", lifespan=lifespan)
     app.state.services = parts
     install_problem_handlers(app)
-    for open_to_all in (system, readers, callbacks):
+    for open_to_all in (health, links, callbacks):
         app.include_router(open_to_all.router)
-    app.include_router(ingestion.router, dependencies=[Depends(ingestion_key(parts.settings)), Depends(few_at_once())])
+    app.include_router(tracking.router, dependencies=[Depends(ingestion_key(parts.settings)), Depends(few_at_once())])
     managed = [Depends(management_key(parts.settings)), Depends(fit_address)]
-    for router in (
-        *(one.router for one in (customers, segments, journeys, campaigns, entries, templates)),
-        callbacks.management,
-        subscriptions.router,
-    ):
-        app.include_router(router, dependencies=managed)
+    for resource in (customers, segments, journeys, campaigns, entries, templates, messages, message_caps, topics):
+        app.include_router(resource.router, dependencies=managed)
     describe_bodies(app)
     return app
 

@@ -1,6 +1,6 @@
 """What providers tell of messages: Twilio's status callbacks and incoming texts, bounces and complaints of mail."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 from urllib.parse import parse_qsl
 
 import structlog
@@ -9,20 +9,17 @@ from pydantic import BaseModel, Field
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from twilio.request_validator import RequestValidator
 
-from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.values import Json, Strict
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.feedback.mail_reports import known_as, read_reports
+from campaigns.starter.feedback.mail_reports import known_as
 from campaigns.starter.feedback.message_events import Happening
-from campaigns.starter.http.bodies import Body, parse, parse_json, read_body
+from campaigns.starter.http.bodies import parse, parse_json, read_body
 from campaigns.starter.http.problems import Problem
+from campaigns.starter.routes.messages import record_report
 
 router = APIRouter(prefix="/callbacks", include_in_schema=False)
-management = APIRouter(prefix="/v1/messages", tags=["messages"])
 log = structlog.get_logger()
 
 MAX_BYTES = 64 * 1024
-MAX_REPORT = 1024 * 1024
 # https://help.twilio.com/articles/223134027: words that end a subscription, and those that begin it again.
 STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL", "REVOKE", "OPTOUT"})
 START = frozenset({"START", "UNSTOP", "YES"})
@@ -118,46 +115,5 @@ async def mail_webhook(request: Request, parts: Parts) -> Response:
     what = _REPORTED.get(str(told.get("type")) if isinstance(told, dict) else "")
     if what is not None:
         data = parse(MailWebhook, told).data
-        await _record(parts, known_as(data.message_id), what, data.reason, hard=data.hard)
+        await record_report(parts, known_as(data.message_id), what, data.reason, hard=data.hard)
     return Response(status_code=204)
-
-
-class MessageReport(Strict):
-    """What a mail service, or a mailbox for bounces, tells of a message."""
-
-    type: Literal["delivered", "bounced", "complained", "opened", "clicked"]
-    hard: bool = True
-    """Of a bounce: the address will never do."""
-    reason: Annotated[str, Field(max_length=500)] = ""
-
-
-@management.post("/reports", openapi_extra={"requestBody": {"content": {"message/rfc822": {}}}})
-async def report_by_mail(request: Request, parts: Parts) -> Json:
-    """A bounce (RFC 3464) or complaint (RFC 5965) as it came by mail: the raw mail is the body."""
-    found = read_reports(await read_body(request, MAX_REPORT))
-    if not found:
-        raise Invalid([FieldError("body", "is no report of what became of a mail, or nothing final")])
-    recorded = [one for one in found if await _record(parts, one.message_id, one.type, one.reason, hard=one.hard)]
-    if not recorded:
-        raise Problem(404, "Not found", f"there is no message {found[0].message_id!r}")
-    return {"recorded": [{"message_id": one.message_id, "type": one.type} for one in recorded]}
-
-
-@management.post("/{message_id}/reports", status_code=204)
-async def report(message_id: str, body: Body, parts: Parts) -> Response:
-    """What came of a message, by its id or its Message-ID. Hard bounces and complaints suppress the address."""
-    told = parse(MessageReport, body)
-    if not await _record(parts, known_as(message_id), told.type, told.reason, hard=told.hard):
-        raise Problem(404, "Not found", f"there is no message {message_id!r}")
-    return Response(status_code=204)
-
-
-async def _record(parts: Services, message_id: str, what: Happening, reason: str, *, hard: bool) -> bool:
-    properties: Json = {"reason": reason} if reason else {}
-    if what == "bounced":
-        properties["hard"] = hard
-    if not await parts.message_events.happened(message_id, what, properties):
-        return False
-    if what == "complained" or (what == "bounced" and hard):
-        await parts.message_events.suppress(message_id, what)
-    return True

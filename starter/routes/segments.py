@@ -23,7 +23,7 @@ READ_ONLY = {"key", "members", "recomputing"}
 """What answers say besides the definition: an answer may be edited and sent back."""
 
 
-class SegmentChange(Strict):
+class SegmentSettings(Strict):
     """A segment as users define it."""
 
     name: Name
@@ -38,18 +38,18 @@ class Members(Strict):
     customer_ids: list[Id] = Field(min_length=1, max_length=10_000)
 
 
-class PreviewRequest(Strict):
+class SegmentPreview(Strict):
     """A rule to look at."""
 
     rule: Any
 
 
-@router.put("/{key}", openapi_extra=takes(SegmentChange))
+@router.put("/{key}", openapi_extra=takes(SegmentSettings))
 async def put_segment(key: SegmentKey, body: Body, parts: Parts) -> Json:
     """Makes or changes a segment. Who enters or leaves by an edited rule triggers only with `"trigger": true`."""
     if isinstance(body, dict) and body.get("key", key) == key:
         body = {name: value for name, value in body.items() if name not in READ_ONLY}
-    change = parse(SegmentChange, body)
+    change = parse(SegmentSettings, body)
     keeps = "rule" not in change.model_fields_set
     row = await parts.rules.put(key, change.name, change.active, change.rule, triggers=change.trigger, keeps=keeps)
     return await _json(parts, row)
@@ -77,10 +77,10 @@ async def get_segment(key: SegmentKey, parts: Parts) -> Json:
     return await _json(parts, row)
 
 
-@router.post("/{key}/preview", openapi_extra=takes(PreviewRequest))
+@router.post("/{key}/preview", openapi_extra=takes(SegmentPreview))
 async def preview_rule(key: SegmentKey, body: Body, parts: Parts) -> Json:
     """How many customers would enter and leave by the rule, and how many would be messaged."""
-    return {"key": key, **await parts.rules.preview(key, parse(PreviewRequest, body).rule)}
+    return {"key": key, **await parts.rules.preview(key, parse(SegmentPreview, body).rule)}
 
 
 async def _json(parts: Services, row: SegmentRow) -> Json:

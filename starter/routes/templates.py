@@ -24,7 +24,7 @@ PARTS = {"email": ("subject", "html", "text"), "sms": ("body",), "push": ("title
 """The content of a message by its channel; that of `sms` serves WhatsApp too."""
 
 
-class Variant(Strict):
+class LocaleContent(Strict):
     """The content in one locale; what is left out is as in the template itself."""
 
     subject: Line | None = None
@@ -35,11 +35,11 @@ class Variant(Strict):
     link: Line | None = None
 
 
-class TemplateContent(Variant):
+class TemplateContent(LocaleContent):
     """The content of a message of one channel, which is known by its fields where it is not given."""
 
     channel: Literal["email", "sms", "push"] | None = None
-    locales: dict[Annotated[str, Field(pattern=LOCALE)], Variant] = Field(default_factory=dict, max_length=200)
+    locales: dict[Annotated[str, Field(pattern=LOCALE)], LocaleContent] = Field(default_factory=dict, max_length=200)
     """Variants by locale (RFC 5646), such as `de` or `pt-BR`."""
 
     @property
@@ -67,7 +67,7 @@ class TemplateContent(Variant):
         return self
 
 
-class PreviewRequest(Strict):
+class TemplatePreview(Strict):
     """Whom to render a template for: a customer by id, or attributes."""
 
     customer_id: Id | None = None
@@ -75,7 +75,7 @@ class PreviewRequest(Strict):
     event: dict[str, Any] = Field(default_factory=dict)
 
 
-class TestSendRequest(PreviewRequest):
+class ProofRequest(TemplatePreview):
     """Where to send a template to, as which customer would get it."""
 
     to: Annotated[str, Field(min_length=1, max_length=4096)]
@@ -116,10 +116,10 @@ async def get_template(key: TemplateKey, parts: Parts) -> Json:
     return {"key": key, **content}
 
 
-@router.post("/{key}/preview", openapi_extra=takes(PreviewRequest))
+@router.post("/{key}/preview", openapi_extra=takes(TemplatePreview))
 async def preview(key: TemplateKey, body: Body, parts: Parts) -> Json:
     """The template as a customer would get it, in their locale; were a value `missing`, they would get none."""
-    wanted = parse(PreviewRequest, body)
+    wanted = parse(TemplatePreview, body)
     content, variables = await _for_customer(parts, key, wanted)
     texts = content_parts(content, PARTS[content["channel"]])
     try:
@@ -129,10 +129,10 @@ async def preview(key: TemplateKey, body: Body, parts: Parts) -> Json:
     return {"key": key, "channel": content["channel"], **rendered.parts, "missing": rendered.missing}
 
 
-@router.post("/{key}/test-send", openapi_extra=takes(TestSendRequest))
+@router.post("/{key}/test-send", openapi_extra=takes(ProofRequest))
 async def test_send(key: TemplateKey, body: Body, parts: Parts) -> Json:
     """Sends the template to an address: `{"outcome": "sent"}`, or what spoke against it with its `reason`."""
-    wanted = parse(TestSendRequest, body)
+    wanted = parse(ProofRequest, body)
     content, variables = await _for_customer(parts, key, wanted)
     channel = wanted.channel or content["channel"]
     if PARTS[content["channel"]] != PARTS["sms" if channel == "whatsapp" else channel]:
@@ -150,7 +150,7 @@ async def test_send(key: TemplateKey, body: Body, parts: Parts) -> Json:
     return {"key": key, "to": wanted.to, "channel": channel, "outcome": outcome, **more}
 
 
-async def _for_customer(parts: Services, key: str, wanted: PreviewRequest) -> tuple[Json, Json]:
+async def _for_customer(parts: Services, key: str, wanted: TemplatePreview) -> tuple[Json, Json]:
     """The template's content in the customer's locale, and the variables of its texts."""
     async with parts.database.read() as connection:
         content = await campaigns.template(connection, key)

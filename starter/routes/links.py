@@ -1,4 +1,4 @@
-"""What readers of messages reach without a key: pages to unsubscribe, tracked links, the image that says 'opened'."""
+"""What links in messages lead to, without a key: tracked links, the image of an opened mail, unsubscription."""
 
 import base64
 import re

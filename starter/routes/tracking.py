@@ -16,7 +16,7 @@ from campaigns.starter.intake.tracking import (
     parse_call,
 )
 
-router = APIRouter(prefix="/v1", tags=["ingestion"])
+router = APIRouter(prefix="/v1", tags=["tracking"])
 
 _DOCUMENTED: Json = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}}
 

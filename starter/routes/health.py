@@ -10,7 +10,7 @@ from sqlalchemy import text
 from campaigns.models.store.queries import outbox
 from campaigns.starter.composition import Parts
 
-router = APIRouter(tags=["system"])
+router = APIRouter(tags=["health"])
 
 OWED = Gauge("campaigns_dispatch_owed", "Decisions that Temporal has not been told of yet.")
 
