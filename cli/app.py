@@ -164,20 +164,24 @@ def demo() -> None:
     raise SystemExit(run_demo(Path(".campaigns/demo"), console, _stop_flag()))
 
 
+Encoding = Annotated[str | None, typer.Option(help="Of the file, where it is not UTF-8 or UTF-16.")]
+Texts = Annotated[list[str] | None, typer.Option("--text", help="A column of CSV whose numbers stay text.")]
+
+
 @imports.command("customers")
-def import_customers(file: File) -> None:
-    """Imports customers from CSV (a header with `id`) or JSON Lines (one flat object a line)."""
-    _import(file, "customers")
+def import_customers(file: File, encoding: Encoding = None, text: Texts = None) -> None:
+    """Imports customers from CSV (a header with `id`) or JSON (one flat object a line, or an array of them)."""
+    _import(file, "customers", encoding, text)
 
 
 @imports.command("events")
-def import_events(file: File) -> None:
-    """Imports events from CSV or JSON Lines: `userId`, `event`, `timestamp`, `messageId`, and properties."""
-    _import(file, "events")
+def import_events(file: File, encoding: Encoding = None, text: Texts = None) -> None:
+    """Imports events from CSV or JSON: `userId`, `event`, `timestamp`, `messageId`, and properties."""
+    _import(file, "events", encoding, text)
 
 
-def _import(file: Path, kind: Literal["customers", "events"]) -> None:
-    from campaigns.cli.importing import import_file
+def _import(file: Path, kind: Literal["customers", "events"], encoding: str | None, texts: list[str] | None) -> None:
+    from campaigns.cli.importing import FileFormat, import_file
     from campaigns.cli.stack import kept_keys
     from campaigns.models.signing import Signing
 
@@ -189,7 +193,8 @@ def _import(file: Path, kind: Literal["customers", "events"]) -> None:
             return Signing(kept["CAMPAIGNS_SECRET_KEY"])
         return Signing(settings.secret("secret_key"))
 
-    raise SystemExit(asyncio.run(import_file(settings.database_url, file, kind, console, signing)))
+    file_format = FileFormat(encoding, texts or ())
+    raise SystemExit(asyncio.run(import_file(settings.database_url, file, kind, console, signing, file_format)))
 
 
 def main() -> None:

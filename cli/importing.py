@@ -1,20 +1,20 @@
-"""Imports of history: customers and events from CSV or JSON Lines, in bounded batches. They trigger nothing.
+"""Imports of history: customers and events from CSV or JSON, in bounded batches. They trigger nothing.
 
 A batch and how far the file has come are committed together, so an import that was cut off goes on where it was.
 """
 
-import csv
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Literal, NamedTuple
+from typing import Literal
 
 import orjson
 from rich.console import Console
 from rich.progress import Progress
 
+from campaigns.cli.rows import CSV_SUFFIXES, BadFile, BadRow, Place, Row, read_rows, typed
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database, open_database
@@ -22,6 +22,7 @@ from campaigns.models.store.queries import customers, events, imports
 from campaigns.models.store.queries.imports import Progress as Position
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.admission.admit import Person
+from campaigns.starter.http.bodies import check_fit
 from campaigns.starter.intake.tracking import TrackingCall, parse_call
 from campaigns.starter.segments.follow import Touch, follow_all
 
@@ -31,16 +32,18 @@ EVENT_FIELDS = {"userId", "event", "timestamp", "messageId", "properties"}
 Kind = Literal["customers", "events"]
 
 
-class BadRow(Exception):
-    """A row that can't be taken, with its reason."""
+TEXTS = frozenset(
+    {"id", "userId", "event", "timestamp", "messageId", "email", "phone", "timezone", "locale", "pushToken"}
+)
+"""Fields of CSV that are text whatever they look like."""
 
 
-class _Row(NamedTuple):
-    """A row of the file: the line that it ends on, and the byte behind it."""
+@dataclass(frozen=True)
+class FileFormat:
+    """How a file is read: its encoding, where it is not UTF-8; its columns of CSV whose numbers stay text."""
 
-    line: int
-    content: Json | BadRow
-    end: int
+    encoding: str | None = None
+    texts: Collection[str] = ()
 
 
 @dataclass
@@ -50,6 +53,7 @@ class _Import:
     database: Database
     file: Path
     kind: Kind
+    format: FileFormat
     console: Console
     signing: Callable[[], Signing]
 
@@ -59,21 +63,22 @@ class _Import:
 
     async def run(self) -> Position:
         """Takes in what is left of the file."""
-        file_hash, size = _fingerprint(self.file, self.kind)
+        file_hash, size = _fingerprint(self.file, self.kind, self.format)
         async with self.database.read() as connection:
             position = await imports.progress(connection, file_hash) or Position(0, 0, 0, 0)
         if position.position:
             self.console.print(f"This file was cut off before: goes on behind line {position.line}.")
         with Progress(console=self.console, transient=True) as progress:
             bar = progress.add_task(f"Importing {self.kind}", total=size, completed=position.position)
-            for batch in _batches(_rows(self.file, position)):
+            place = Place(position.position, position.line)
+            for batch in _batches(read_rows(self.file, place, self.format.encoding)):
                 position = await self._write(file_hash, batch, position)
                 progress.update(bar, completed=position.position)
         async with self.database.write() as connection:
             await imports.finish(connection, file_hash)
         return position
 
-    async def _write(self, file_hash: str, batch: Sequence[_Row], before: Position) -> Position:
+    async def _write(self, file_hash: str, batch: Sequence[Row], before: Position) -> Position:
         """Takes in a batch, and keeps how far the file has come."""
         good: list[tuple[int, TrackingCall]] = []
         for row in batch:
@@ -89,14 +94,27 @@ class _Import:
                 good = await self._without_erased(connection, good)
                 await self._add_events(connection, [message for _, message in good], now)
             taken, refused = before.taken + len(good), before.refused + len(batch) - len(good)
-            after = Position(batch[-1].end, batch[-1].line, taken, refused)
+            after = Position(*batch[-1].after, taken, refused)
             await imports.keep_progress(connection, file_hash, after, now)
         return after
 
-    def _parse(self, row: _Row) -> TrackingCall:
+    def _parse(self, row: Row) -> TrackingCall:
         if isinstance(row.content, BadRow):
             raise row.content
-        return _customer(row.content) if self.kind == "customers" else _event(row.content, self.file, row.line)
+        check_fit(row.content)
+        content = self._typed(row.content) if self.file.suffix.lower() in CSV_SUFFIXES else row.content
+        return _customer(content) if self.kind == "customers" else _event(content, row.content, self.file, row.line)
+
+    def _typed(self, fields: Json) -> Json:
+        """The fields of CSV, which knows no types, as the numbers, booleans and properties that they are written as."""
+        texts = TEXTS.union(self.format.texts)
+        content = {name: value if name in texts else typed(value) for name, value in fields.items()}
+        if self.kind == "events" and isinstance(properties := content.get("properties"), str):
+            try:
+                content["properties"] = orjson.loads(properties)
+            except orjson.JSONDecodeError:
+                raise Invalid([FieldError("properties", "is not JSON")]) from None
+        return content
 
     async def _put_customers(self, connection: Connection, parsed: list[TrackingCall], now: datetime) -> None:
         """Changes the attributes that are given, in the order of the rows; null takes one away."""
@@ -147,41 +165,55 @@ class _Import:
     async def _add_events(self, connection: Connection, parsed: list[TrackingCall], now: datetime) -> None:
         """Keeps the events, makes their customers where they are unknown, and lets memberships follow."""
         ids = {message.user_id for message in parsed if message.user_id}
-        await customers.create_missing(connection, ids, now)
+        new = ids - (await customers.lock_many(connection, ids)).keys()
+        await customers.create_missing(connection, new, now)
         names = frozenset(message.event_name for message in parsed if message.event_name)
         await events.remember_names(connection, names, now)
         await events.add_many(connection, [{**message.row(now), "answer": _ANSWER} for message in parsed])
         attributes = await customers.lock_many(connection, ids)
         people = [Person(customer_id, known, False, now) for customer_id, known in attributes.items()]
-        await follow_all(connection, people, Touch("import", events=names))
+        await follow_all(connection, [one for one in people if one.id not in new], Touch("import", events=names))
+        await follow_all(connection, [one for one in people if one.id in new], Touch("import", is_new=True))
 
 
 _ANSWER: Json = {"success": True, "decisions": [], "signalled": []}
 
 
-async def import_file(url: str, file: Path, kind: Kind, console: Console, signing: Callable[[], Signing]) -> int:
-    """Imports the file. Every bad row is printed with its line and reason, all others are taken; 1 if any was bad.
+async def import_file(
+    url: str,
+    file: Path,
+    kind: Kind,
+    console: Console,
+    signing: Callable[[], Signing],
+    format: FileFormat = FileFormat(),
+) -> int:
+    """Import the file. Every bad row is printed with its line and reason, all others are taken; 1 if any was bad.
 
     `signing` is asked for where customers were erased, to know them again.
     """
     database = open_database(url)
     try:
-        done = await _Import(database, file, kind, console, signing).run()
+        done = await _Import(database, file, kind, format, console, signing).run()
+    except BadFile as error:
+        console.print(f"{file}: {error}", highlight=False, markup=False, soft_wrap=True)
+        return 1
     finally:
         await database.close()
     console.print(f"{done.taken} {kind} imported, {done.refused} rows refused.")
     return 1 if done.refused else 0
 
 
-def _fingerprint(file: Path, kind: Kind) -> tuple[str, int]:
+def _fingerprint(file: Path, kind: Kind, format: FileFormat) -> tuple[str, int]:
     """A hash of the file's content and of what it is taken for; its size in bytes."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    return hashlib.sha256(f"{kind} {file.suffix.lower()} {digest}".encode()).hexdigest(), file.stat().st_size
+    return hashlib.sha256(
+        f"{kind} {file.suffix.lower()} {format.encoding} {digest}".encode()
+    ).hexdigest(), file.stat().st_size
 
 
-def _batches(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
-    batch: list[_Row] = []
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
     for row in rows:
         batch.append(row)
         if len(batch) == BATCH:
@@ -189,71 +221,6 @@ def _batches(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
             batch = []
     if batch:
         yield batch
-
-
-def _rows(file: Path, after: Position) -> Iterator[_Row]:
-    """The rows behind the position."""
-    with file.open("rb") as content:
-        if file.suffix.lower() == ".csv":
-            yield from _csv_rows(content, after)
-        else:
-            yield from _json_rows(content, after)
-
-
-def _json_rows(content: BinaryIO, after: Position) -> Iterator[_Row]:
-    content.seek(after.position)
-    end = after.position
-    for number, line in enumerate(content, after.line + 1):
-        end += len(line)
-        if line.strip():
-            yield _Row(number, _json_row(line), end)
-
-
-def _json_row(line: bytes) -> Json | BadRow:
-    try:
-        row = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        return BadRow(f"is not JSON: {error}")
-    return row if isinstance(row, dict) else BadRow("is not an object")
-
-
-class _Lines:
-    """The lines of a CSV file as text, with the place up to which they were read."""
-
-    def __init__(self, content: BinaryIO) -> None:
-        self._content = content
-        self.line = 0
-        self.end = 0
-
-    def seek(self, position: int, line: int) -> None:
-        self._content.seek(position)
-        self.end, self.line = position, line
-
-    def __iter__(self) -> Iterator[str]:
-        for line in self._content:
-            self.end += len(line)
-            self.line += 1
-            yield line.decode("utf-8-sig" if self.line == 1 else "utf-8", errors="replace")
-
-
-def _csv_rows(content: BinaryIO, after: Position) -> Iterator[_Row]:
-    """Rows by the names of the header; an empty field is left out. A field may hold line breaks (RFC 4180)."""
-    lines = _Lines(content)
-    header = next(csv.reader(lines), None)
-    if header is None:
-        return
-    if after.position:
-        lines.seek(after.position, after.line)
-    for values in csv.reader(lines):
-        if not values:
-            continue
-        if len(values) > len(header):
-            row: Json | BadRow = BadRow("has more fields than the header")
-        elif any("�" in value for value in values):
-            row = BadRow("is not UTF-8")
-        else:
-            row = {name: value for name, value in zip(header, values, strict=False) if value}
-        yield _Row(lines.line, row, lines.end)
 
 
 def _customer(raw: Json) -> TrackingCall:
@@ -264,16 +231,20 @@ def _customer(raw: Json) -> TrackingCall:
     return parse_call({"userId": raw["id"], "traits": traits}, "identify")
 
 
-def _event(raw: Json, file: Path, line: int) -> TrackingCall:
+def _event(raw: Json, written: Json, file: Path, line: int) -> TrackingCall:
+    """An event of a row; `written` is the row as the file has it."""
     known = {name: value for name, value in raw.items() if name in EVENT_FIELDS}
     others = {name: value for name, value in raw.items() if name not in EVENT_FIELDS}
     if "userId" not in known:
         raise Invalid([FieldError("userId", "is required")])
-    known["properties"] = {**others, **(known.get("properties") or {})}
+    properties = known.get("properties") or {}
+    if not isinstance(properties, dict):
+        raise Invalid([FieldError("properties", "must be an object")])
+    known["properties"] = {**others, **properties}
     if isinstance(known.get("timestamp"), str):
         known["timestamp"] = _with_zone(known["timestamp"])
     # The same file imported again adds nothing twice.
-    known.setdefault("messageId", hashlib.sha256(orjson.dumps([file.name, line, raw])).hexdigest())
+    known.setdefault("messageId", hashlib.sha256(orjson.dumps([file.name, line, written])).hexdigest())
     return parse_call(known, "track")
 
 

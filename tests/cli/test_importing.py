@@ -8,11 +8,12 @@ import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from sqlalchemy import text
 
-from campaigns.cli.importing import import_file
+from campaigns.cli.importing import FileFormat, import_file
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import migrate, open_database
 from tests.support.product import SECRET_KEY, Product, Starter, until
@@ -21,9 +22,9 @@ MAIL = {"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}
 PRO = {"attribute": "plan", "op": "equals", "value": "pro"}
 
 
-async def take(product: Product, file: Path, kind: str, output: StringIO | None = None) -> int:
+async def take(product: Product, file: Path, kind: str, output: StringIO | None = None, **read: Any) -> int:
     console = Console(file=output or StringIO(), width=200)
-    return await import_file(product.url, file, kind, console, lambda: Signing(SECRET_KEY))
+    return await import_file(product.url, file, kind, console, lambda: Signing(SECRET_KEY), FileFormat(**read))
 
 
 BUYER = {
@@ -119,6 +120,54 @@ async def test_events_bring_back_nobody_who_was_erased(product: Product, tmp_pat
     await starter.call("GET", "/v1/customers/bob")
 
 
+async def test_numbers_in_tables_are_numbers(product: Product, tmp_path: Path):
+    """In conditions they match as those of JSON do; codes stay text, by how they are written or by --text."""
+    starter = await product.starter()
+    await starter.call("PUT", "/v1/segments/buyers", {"name": "Buyers", "rule": BUYER})
+    people, done = tmp_path / "people.csv", tmp_path / "done.csv"
+    people.write_text("id;age;vip;zip;phone;plz\n007;41;TRUE;02134;+12025550123;10115\n")
+    done.write_text('userId,event,total,properties\n007,Bought,12.50,"{""a"": [1]}"\n007,Bought,9,\n007,Bought,10,\n')
+    assert await take(product, people, "customers", texts=["plz"]) == 0
+    known = await starter.call("GET", "/v1/customers/007")
+    assert {name: known[name] for name in ("age", "vip", "zip", "phone", "plz")} == {
+        "age": 41, "vip": True, "zip": "02134", "phone": "+12025550123", "plz": "10115",
+    }  # fmt: skip
+    assert await take(product, done, "events") == 0
+    assert await members(starter, "buyers") == {"007"}
+
+
+async def test_who_is_made_by_an_event_is_new_to_the_rules(product: Product, tmp_path: Path):
+    starter = await product.starter()
+    free = {"not": {"attribute": "plan", "op": "equals", "value": "pro"}}
+    await starter.call("PUT", "/v1/segments/free", {"name": "Free", "rule": free})
+    await take(product, lines(tmp_path / "a.jsonl", [{"userId": "ann", "event": "Seen"}]), "events")
+    assert await members(starter, "free") == {"ann"}
+
+
+async def test_what_cannot_be_kept_is_refused_alone(product: Product, tmp_path: Path):
+    starter = await product.starter()
+    output = StringIO()
+    deep = json.dumps({"id": "deep", "a": 0}).replace("0", "[" * 900 + "]" * 900)
+    file = tmp_path / "a.jsonl"
+    file.write_text("\n".join(['{"id": "a"}', '{"id": "nul", "n": "\\u0000"}', deep, '{"id": 5}', '{"id": "b"}']))
+    assert await take(product, file, "customers", output) == 1
+    said = output.getvalue()
+    assert "2 customers imported, 3 rows refused." in said
+    assert "a.jsonl:2: n: must not contain U+0000" in said
+    assert "a.jsonl:3: " in said
+    assert "a.jsonl:4: userId: " in said
+    for customer in "ab":
+        await starter.call("GET", f"/v1/customers/{customer}")
+    file = tmp_path / "events.csv"
+    file.write_text("userId,event,properties\na,Bought,{\na,Bought,[1]\na,Bought,\n")
+    assert await take(product, file, "events", output) == 1
+    assert "events.csv:2: properties: is not JSON" in output.getvalue()
+    assert "events.csv:3: properties: must be an object" in output.getvalue()
+    (tmp_path / "book.csv").write_bytes(b"PK\x03\x04")
+    assert await take(product, tmp_path / "book.csv", "customers", output) == 1
+    assert "book.csv: is an Excel workbook or another archive; save it as CSV" in output.getvalue()
+
+
 def command(url: str, kind: str, file: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "CAMPAIGNS_DATABASE_URL": url}
     arguments = [sys.executable, "-m", "campaigns.cli.app", "import", kind, str(file)]
@@ -150,7 +199,7 @@ async def test_an_import_that_is_killed_goes_on(database_url: str, tmp_path: Pat
     output, _ = command(database_url, "events", file).communicate()
     assert "goes on behind line" in output
     assert ":2: userId" not in output
-    assert ":60003: has more fields than the header" in output
+    assert ":60003: has 4 fields, and the header 3" in output
     assert "30000 events imported, 2 rows refused" in output
     async with database.read() as connection:
         found = "SELECT count(*), count(DISTINCT customer_id) FROM event"
