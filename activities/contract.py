@@ -76,8 +76,10 @@ class SendResult:
     status: str
     reason: str | None = None
     detail: str | None = None
-    went_on: bool = False
-    """What follows the step was written with it."""
+    begun: str | None = None
+    """The delay whose beginning was written with it."""
+    completed: bool = False
+    """The end of the entry was written with it."""
     until: datetime | None = None
     """A message on hold may be tried again from then on; None where only a `resume` tells."""
     queue: str | None = None

@@ -49,9 +49,17 @@ class ProgressActivities:
         self._database = database
         self._definitions = definitions
 
-    @activity.defn(name="report")
-    async def report(self, entry: EntryRef) -> None:
-        """Writes the outcomes that have come together."""
+    @activity.defn(name="begin_delay")
+    async def begin_delay(self, entry: EntryRef) -> None:
+        """Writes that a delay has begun, which is the last of the entry's reports."""
+        await self._write_reports(entry)
+
+    @activity.defn(name="begin_wait")
+    async def begin_wait(self, entry: EntryRef) -> None:
+        """Writes that a wait has begun, which is the last of the entry's reports."""
+        await self._write_reports(entry)
+
+    async def _write_reports(self, entry: EntryRef) -> None:
         async with self._database.write() as connection:
             await write_reports(connection, entry, entry.reports)
 

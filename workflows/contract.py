@@ -18,7 +18,7 @@ class EventSignal:
     name: str
     at: datetime
     matches: list[str]
-    of: dict[str, str] = field(default_factory=dict)
+    message_steps: dict[str, str] = field(default_factory=dict)
     """Of an event of a message, by match: the step of the message, which must be the last of its kind before."""
 
 
@@ -55,7 +55,8 @@ class Carried:
     events: list[EventSignal]
     seen: list[str]
     reports: list[StepReport]
-    went_on: bool
+    begun: str | None
+    """The delay whose beginning was written with the message before it."""
     skipped: bool = False
     """A skip has come for the step at which it rests."""
     began_at: datetime | None = None

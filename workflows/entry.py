@@ -32,7 +32,7 @@ from campaigns.models.journey.bucketing import variant_of
 from campaigns.models.journey.outline import OutlineStep
 from campaigns.models.journey.steps import TIMEOUT
 from campaigns.workflows.contract import Carried, EntryInput, EventSignal, ExitSignal, Passed, Rest
-from campaigns.workflows.runtime import Runtime, TemporalRuntime
+from campaigns.workflows.runtime import Runtime, TemporalRuntime, Visit
 
 # A local activity is short: where it does not succeed at once, the normal one takes over, with its queue and back-off.
 LOCAL_TIMEOUT = timedelta(seconds=10)
@@ -49,6 +49,8 @@ KEPT_EVENTS = 5_000
 SEEN_EVENTS = 2_000
 """So many ids of events are taken along when an entry continues as new: doubles come soon, or never."""
 
+END = Visit("end", 1)
+"""Where the end of the entry is written: no step, whatever a step of that name does."""
 MESSAGES = ("email", "sms", "whatsapp", "push", "webhook")
 
 
@@ -78,13 +80,14 @@ class EntryWorkflow:
         self._last_messages: dict[str, str] = {}
         self._passed: list[Passed] = []
         self._visits: Counter[str] = Counter()
-        carried = entry.carried or Carried([], None, [], [], [], went_on=False)
+        carried = entry.carried or Carried([], None, [], [], [], begun=None)
         self._reports = list(carried.reports)
         self._events = list(carried.events)
         self._seen = dict.fromkeys(carried.seen)
         self._past = deque(carried.passed)
         self._rest = carried.rest
-        self._went_on = carried.went_on
+        self._begun = carried.begun
+        self._completed = False
         self._skipped = carried.skipped
         self._began_at = carried.began_at
 
@@ -125,8 +128,8 @@ class EntryWorkflow:
         self.runtime.details("beginning")
         self._began_at = self._began_at or self.runtime.now()
         status, ended_by = await self._until_ended(story)
-        if not (status == "completed" and self._went_on):
-            await self._act("end", ProgressActivities.end_entry, EndTask(self._ref(), status, ended_by.value))
+        if not (status == "completed" and self._completed):
+            await self._act(END, ProgressActivities.end_entry, EndTask(self._ref(), status, ended_by.value))
         self.runtime.details(f"{status}: {ended_by.value}")
         return f"{status}: {ended_by.value}"
 
@@ -143,6 +146,7 @@ class EntryWorkflow:
             self._last_messages[step.type] = step.id
         if self._past:
             return self._again(step.id)
+        self._check_begun(step)
         self._at_step = step.id
         try:
             result = await self._do(step, following, is_last=is_last)
@@ -178,11 +182,18 @@ class EntryWorkflow:
         """What the step answered in an earlier run of this entry."""
         passed = self._past.popleft()
         if passed.step != step:
-            raise RuntimeError(
+            raise workflow.NondeterminismError(
                 f"the journey came to {step}, where an earlier run of the entry had come to {passed.step}"
             )
         self._passed.append(passed)
         return passed.result
+
+    def _check_begun(self, step: OutlineStep) -> None:
+        """A delay that began with the message before it has no activity of its own to say which delay it is."""
+        if self._begun and (step.id, step.type) != (self._begun, "delay"):
+            raise workflow.NondeterminismError(
+                f"the journey came to {step.type} {step.id}, where delay {self._begun} had begun"
+            )
 
     async def _until_ended(self, story: Callable[[], Awaitable[None]]) -> tuple[str, EndedBy]:
         task = asyncio.ensure_future(story())
@@ -229,7 +240,7 @@ class EntryWorkflow:
             events=self._events,
             seen=list(self._seen)[-SEEN_EVENTS:],
             reports=self._reports,
-            went_on=self._went_on,
+            begun=self._begun,
             skipped=self._skipped and rest is not None,
             began_at=self._began_at,
         )
@@ -258,7 +269,7 @@ class EntryWorkflow:
             if result.status != "hold":
                 break
             await self._hold(step.id, entered_at, result)
-        self._went_on = result.went_on
+        self._begun, self._completed = result.begun, result.completed
         if result.status == "ended":
             raise EntryEnded(EndedBy(result.reason or EndedBy.STOPPED))
         if result.status == "failed" and step.exit_on_failure:
@@ -274,7 +285,9 @@ class EntryWorkflow:
         else:
             self.runtime.details(f"**{step}** is held: {result.reason}, {until_text(result.until)}")
             left = max(result.until - self.runtime.now(), timedelta(0))
-            await self.runtime.wait(lambda: not self._held or self._rescheduled or self.runtime.is_long(), left, step)
+            await self.runtime.wait(
+                lambda: not self._held or self._rescheduled or self.runtime.is_long(), left, self._visit(step)
+            )
         if self._held and self.runtime.is_long():
             self._continue_as_new(Rest(step, entered_at))
 
@@ -287,7 +300,9 @@ class EntryWorkflow:
         step = task.step
         self._busy = True
         try:
-            result: SendResult = await self.runtime.local(step, DeliveryActivities.send_message, task, SEND_TIMEOUT)
+            result: SendResult = await self.runtime.local(
+                self._visit(step), DeliveryActivities.send_message, task, SEND_TIMEOUT
+            )
         except FailureError:
             result = SendResult("retry")
         finally:
@@ -303,7 +318,7 @@ class EntryWorkflow:
         step = task.step
         try:
             result: SendResult = await self.runtime.remote(
-                step,
+                self._visit(step),
                 DeliveryActivities.send_message,
                 task,
                 SEND_TIMEOUT,
@@ -319,7 +334,7 @@ class EntryWorkflow:
         except ActivityError:
             if self._exit is not None:
                 raise
-            result = await self._act(step, DeliveryActivities.give_up_message, task)
+            result = await self._act(self._visit(step), DeliveryActivities.give_up_message, task)
         return result
 
     # Delays and waits.
@@ -333,11 +348,11 @@ class EntryWorkflow:
         duration = timedelta(seconds=step.seconds)
         until = until_text(entered_at + duration)
         details = f"delay **{step.id}** {until}"
-        if self._went_on or rested:
-            self._went_on = False
+        if self._begun or rested:
+            self._begun = None
             self.runtime.details(details)
         else:
-            await self._begin_rest(step.id, entered_at, details, until)
+            await self._begin_rest(step.id, ProgressActivities.begin_delay, entered_at, details, until)
         await self._sleep(step.id, entered_at, entered_at + duration, lambda: False)
         self._report(step.id, "completed", entered_at, self.runtime.now())
 
@@ -346,7 +361,7 @@ class EntryWorkflow:
         while True:
             self._rescheduled = False
             task = replace(self._task(step, entered_at), now=self.runtime.now())
-            plan: DelayPlan = await self._act(step, ProgressActivities.plan_delay, task)
+            plan: DelayPlan = await self._act(self._visit(step), ProgressActivities.plan_delay, task)
             if plan.until is None:
                 return
             self.runtime.details(f"delay **{step}** {until_text(plan.until)}")
@@ -370,23 +385,28 @@ class EntryWorkflow:
             if rested:
                 self.runtime.details(details)
             else:
-                await self._begin_rest(step.id, entered_at, details, what)
+                await self._begin_rest(step.id, ProgressActivities.begin_wait, entered_at, details, what)
             await self._sleep(step.id, entered_at, until, lambda: self._has(step.id, names, since))
             found = self._take(step.id, names, since)
         way = found or TIMEOUT
         self._report(step.id, "completed", entered_at, self.runtime.now(), reason=way)
         return way
 
-    async def _begin_rest(self, step: str, entered_at: datetime, details: str, detail: str) -> None:
-        """Before a long wait: what it waits for is written where operators look."""
+    async def _begin_rest(self, step: str, method: Any, entered_at: datetime, details: str, detail: str) -> None:
+        """Before a long wait: what it waits for is written where operators look.
+
+        Temporal compares timers by their order alone; this activity before each timer is what says whose it is.
+        """
         self.runtime.details(details)
         self._report(step, "waiting", entered_at, detail=detail)
-        await self._act(step, ProgressActivities.report, self._ref())
+        await self._act(self._visit(step), method, self._ref())
 
     async def _sleep(self, step: str, entered_at: datetime, until: datetime, happened: Callable[[], bool]) -> None:
         """Until the time has come, or something has happened; goes on in a new run where the history is long."""
         left = max(until - self.runtime.now(), timedelta(0))
-        in_time = await self.runtime.wait(lambda: self._skipped or happened() or self.runtime.is_long(), left, step)
+        in_time = await self.runtime.wait(
+            lambda: self._skipped or happened() or self.runtime.is_long(), left, self._visit(step)
+        )
         if in_time and not self._skipped and not happened() and self._exit is None:
             self._continue_as_new(Rest(step, entered_at))
 
@@ -406,7 +426,7 @@ class EntryWorkflow:
             return None
         for name in names:
             key = f"{step}/{name}"
-            if key in event.matches and event.of.get(key, None) in (None, *self._last_messages.values()):
+            if key in event.matches and event.message_steps.get(key) in (None, *self._last_messages.values()):
                 return name
         return None
 
@@ -428,6 +448,9 @@ class EntryWorkflow:
     def _position(self) -> int:
         """Counts the steps that the entry has come to."""
         return self._visits.total()
+
+    def _visit(self, step: str) -> Visit:
+        return Visit(step, self._visits[step])
 
     def _report(
         self,
@@ -458,15 +481,15 @@ class EntryWorkflow:
         """An activity that is the whole step."""
         entered_at = self._enter(step.id)
         self._rested(step.id)
-        return await self._act(step.id, method, self._task(step.id, entered_at))
+        return await self._act(self._visit(step.id), method, self._task(step.id, entered_at))
 
-    async def _act(self, step: str, method: Any, argument: EntryRef | StepTask | EndTask) -> Any:
+    async def _act(self, visit: Visit, method: Any, argument: EntryRef | StepTask | EndTask) -> Any:
         """A short local activity; the normal one takes over where the database is away."""
         try:
-            result = await self.runtime.local(step, method, argument, LOCAL_TIMEOUT)
+            result = await self.runtime.local(visit, method, argument, LOCAL_TIMEOUT)
         except FailureError:
             if self._exit is not None and not isinstance(argument, EndTask):
                 raise
-            result = await self.runtime.remote(step, method, argument, LOCAL_TIMEOUT * 2, UNTIL_IT_WORKS)
+            result = await self.runtime.remote(visit, method, argument, LOCAL_TIMEOUT * 2, UNTIL_IT_WORKS)
         self._written(argument if isinstance(argument, EntryRef) else argument.entry)
         return result

@@ -1,17 +1,43 @@
 """What the verbs of a journey run on: Temporal, or a clock that a simulation moves."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, Protocol
+from functools import cache
+from typing import Any, NoReturn, Protocol, get_type_hints
 
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
+from temporalio.common import Priority, RawValue, RetryPolicy
 from temporalio.workflow import ActivityCancellationType
 
 from campaigns.workflows.contract import EntryInput
 
 ONE_TRY = RetryPolicy(maximum_attempts=1)
 SUMMARY_BYTES = 200
+ACTIVITY_ID_BYTES = 900
+"""Temporal's limit is 1,000; a step's id may have 255 characters of four bytes each."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One passage of an entry through a step, which its activities and timers name."""
+
+    step: str
+    repetition: int
+
+    def activity_id(self, method: Any) -> str:
+        """`<step>.<method>.<repetition>`, by which a replay finds out that the story came to another step.
+
+        Temporal compares types and ids, neither arguments nor summaries. A further try within the visit, by the queue
+        or after a hold, has the id of the first: it is the same thing, and an entry does one thing at a time, so no
+        two activities of one id are open together.
+        """
+        return f"{_cut(self.step, ACTIVITY_ID_BYTES)}.{method.__name__}.{self.repetition}"
+
+    @property
+    def summary(self) -> str:
+        """The step's id as it fits into Temporal's limit for summaries."""
+        return _cut(self.step, SUMMARY_BYTES)
 
 
 class Runtime(Protocol):
@@ -38,12 +64,12 @@ class Runtime(Protocol):
         ...
 
     async def wait(
-        self, condition: Callable[[], bool], timeout: timedelta | None = None, step: str | None = None
+        self, condition: Callable[[], bool], timeout: timedelta | None = None, visit: Visit | None = None
     ) -> bool:
         """Waits until the condition holds; False where the time was over first."""
         ...
 
-    async def local(self, step: str, method: Any, argument: Any, timeout: timedelta) -> Any:
+    async def local(self, visit: Visit, method: Any, argument: Any, timeout: timedelta) -> Any:
         """One try of a short activity in the workflow's own worker. Raises FailureError where it fails.
 
         The SDK raises what a local activity failed with as it is, ApplicationError; a time-out is an ActivityError.
@@ -52,7 +78,7 @@ class Runtime(Protocol):
 
     async def remote(
         self,
-        step: str,
+        visit: Visit,
         method: Any,
         argument: Any,
         timeout: timedelta,
@@ -91,26 +117,33 @@ class TemporalRuntime:
         workflow.continue_as_new(entry)
 
     async def wait(
-        self, condition: Callable[[], bool], timeout: timedelta | None = None, step: str | None = None
+        self, condition: Callable[[], bool], timeout: timedelta | None = None, visit: Visit | None = None
     ) -> bool:
         """One timer, if there is a time-out."""
         try:
             await workflow.wait_condition(
-                condition, timeout=timeout, timeout_summary=summary(step) if step and timeout is not None else None
+                condition, timeout=timeout, timeout_summary=visit.summary if visit and timeout is not None else None
             )
         except TimeoutError:
             return False
         return True
 
-    async def local(self, step: str, method: Any, argument: Any, timeout: timedelta) -> Any:
+    async def local(self, visit: Visit, method: Any, argument: Any, timeout: timedelta) -> Any:
         """A local activity: one history event."""
-        return await workflow.execute_local_activity_method(
-            method, argument, start_to_close_timeout=timeout, retry_policy=ONE_TRY, summary=summary(step)
+        result = await workflow.execute_local_activity(
+            method.__name__,
+            argument,
+            result_type=RawValue,
+            activity_id=visit.activity_id(method),
+            start_to_close_timeout=timeout,
+            retry_policy=ONE_TRY,
+            summary=visit.summary,
         )
+        return await _read(result, method)
 
     async def remote(
         self,
-        step: str,
+        visit: Visit,
         method: Any,
         argument: Any,
         timeout: timedelta,
@@ -134,10 +167,33 @@ class TemporalRuntime:
             cancellation_type=cancellation,
             priority=priority,
             task_queue=queue,
-            summary=summary(step),
+            activity_id=visit.activity_id(method),
+            summary=visit.summary,
         )
 
 
-def summary(step: str) -> str:
-    """The step's id as it fits into Temporal's limit for summaries."""
-    return step.encode()[:SUMMARY_BYTES].decode(errors="ignore")
+async def _read(result: RawValue, method: Any) -> Any:
+    """The result of a local activity as its method's type.
+
+    A replay hands out recorded results by their order, and compares ids only when the story has come to a stop. So a
+    story that does other steps now may be handed the result of another method: it stops here, and Temporal's error
+    says which activity is recorded and which the story came to. The error of the conversion would hide that.
+    """
+    kind = _result_type(method)
+    try:
+        value = workflow.payload_converter().from_payload(result.payload, kind)
+        if value is None and kind is not type(None):
+            raise TypeError(f"{method.__name__} answers {kind.__name__}, and the result is null")
+    except (TypeError, ValueError, RuntimeError):
+        await workflow.wait_condition(lambda: not workflow.unsafe.is_replaying())
+        raise
+    return value
+
+
+@cache
+def _result_type(method: Any) -> Any:
+    return get_type_hints(method)["return"]
+
+
+def _cut(text: str, size: int) -> str:
+    return text.encode()[:size].decode(errors="ignore")

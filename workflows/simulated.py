@@ -9,6 +9,7 @@ from temporalio.common import Priority, RetryPolicy
 
 from campaigns.models.values import time_moved_to
 from campaigns.workflows.contract import EntryInput
+from campaigns.workflows.runtime import Visit
 
 SETTLING = 10
 """So many turns of the loop without anything under way, and nothing more happens until time moves."""
@@ -51,7 +52,7 @@ class SimulatedRuntime:
         raise AssertionError("a simulation has no history that could grow long")
 
     async def wait(
-        self, condition: Callable[[], bool], timeout: timedelta | None = None, step: str | None = None
+        self, condition: Callable[[], bool], timeout: timedelta | None = None, visit: Visit | None = None
     ) -> bool:
         """Looks again whenever something may have changed."""
         deadline = None if timeout is None else self._now + timeout
@@ -63,7 +64,7 @@ class SimulatedRuntime:
             await woken
         return True
 
-    async def local(self, step: str, method: Any, argument: Any, timeout: timedelta) -> Any:
+    async def local(self, visit: Visit, method: Any, argument: Any, timeout: timedelta) -> Any:
         """The activity itself, now."""
         self._left -= 1
         if self._left < 0:
@@ -80,7 +81,7 @@ class SimulatedRuntime:
 
     async def remote(
         self,
-        step: str,
+        visit: Visit,
         method: Any,
         argument: Any,
         timeout: timedelta,
@@ -92,7 +93,7 @@ class SimulatedRuntime:
         queue: str | None = None,
     ) -> Any:
         """As the local one: nothing fails here."""
-        return await self.local(step, method, argument, timeout)
+        return await self.local(visit, method, argument, timeout)
 
     async def settle(self) -> None:
         """Until everything that can happen at this moment has happened."""

@@ -452,13 +452,13 @@ class DeliveryActivities:
         reason = result.reason if outcome in ("skipped", "failed") else None
         reports = [*(task.entry.reports if with_reports else [])]
         reports.append(task.report(outcome, now, reason, result.detail or result.status))
-        went_on = task.next_delay is not None
         if task.next_delay:
             reports.append(begun(task.next_delay, now))
+            result = replace(result, begun=task.next_delay.step)
         await write_reports(connection, task.entry, reports)
         if task.is_last:
-            went_on = await entries.complete(connection, task.entry.entry_id, now)
-        return replace(result, went_on=went_on)
+            result = replace(result, completed=await entries.complete(connection, task.entry.entry_id, now))
+        return result
 
 
 def _message_step(definition: Definition, task: StepTask) -> MessageBase:

@@ -386,7 +386,7 @@ class Intake:
             return []
         payload: Json = {"event_id": trigger.id, "name": trigger.name, "at": iso(trigger.at), "matches": matches}
         if origin:
-            payload["of"] = {
+            payload["message_steps"] = {
                 one.key: origin.step for one in listeners if one.key in matches and not _asks_for_step(one.where)
             }
         return [DispatchRow(f"{uuid4().hex}", "event", entry.id, payload)]

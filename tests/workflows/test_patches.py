@@ -34,7 +34,7 @@ class Runtime:
 
 
 def entry(*passed: Passed) -> Changed:
-    carried = Carried(list(passed), None, [], [], [], went_on=False, began_at=NOON)
+    carried = Carried(list(passed), None, [], [], [], begun=None, began_at=NOON)
     return Changed(EntryInput("e", "c", 1, "ann", carried=carried))
 
 

@@ -42,7 +42,7 @@ async def test_a_change_would_be_noticed():
     history = json.loads(next(path for path in HISTORIES if path.stem == "every-step").read_text())
     payload = history["events"][0]["workflowExecutionStartedEventAttributes"]["input"]["payloads"][0]
     entry = json.loads(base64.b64decode(payload["data"]))
-    entry["steps"].pop(1)
+    entry["steps"].pop(2)
     payload["data"] = base64.b64encode(json.dumps(entry).encode()).decode()
-    with pytest.raises(workflow.NondeterminismError):
+    with pytest.raises(workflow.NondeterminismError, match=r"wait\.begin_wait\.1.*branch\.choose_branch\.1"):
         await replayer().replay_workflow(WorkflowHistory.from_json("changed", history))

@@ -5,12 +5,11 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from temporalio import activity
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from campaigns.activities.contract import EndTask, EntryRef, SendResult, StepReport, StepTask
+from campaigns.activities.contract import SendResult
 from campaigns.models.journey.definition import parse_definition
 from campaigns.models.journey.outline import outline
 from campaigns.testing.time_skipping import time_skipping_server
@@ -18,45 +17,15 @@ from campaigns.workflows import search_attributes
 from campaigns.workflows.contract import EntryInput, EventSignal, ExitSignal
 from campaigns.workflows.converter import data_converter
 from campaigns.workflows.declared import DeclaredJourney
+from tests.support.stand_ins import StandIns
 
 MAIL = {"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}
-
-
-class Activities:
-    """Stand in for the activities, for this is about time alone; they note what they are asked, and when."""
-
-    def __init__(self, environment: WorkflowEnvironment) -> None:
-        self._environment = environment
-        self.sent: list[tuple[str, datetime]] = []
-        self.reports: list[StepReport] = []
-        self.results: list[SendResult] = []
-        self.ended = ""
-
-    @activity.defn(name="send_message")
-    async def send_message(self, task: StepTask) -> SendResult:
-        self.reports += task.entry.reports
-        if self.results:
-            return self.results.pop(0)
-        self.sent.append((task.step, task.entered_at))
-        return SendResult("sent")
-
-    @activity.defn(name="report")
-    async def report(self, entry: EntryRef) -> None:
-        self.reports += entry.reports
-
-    @activity.defn(name="end_entry")
-    async def end_entry(self, task: EndTask) -> None:
-        self.reports += task.entry.reports
-        self.ended = f"{task.status}: {task.ended_by}"
-
-    def outcomes(self, step: str) -> list[tuple[str, str | None]]:
-        return [(report.outcome, report.reason) for report in self.reports if report.step == step]
 
 
 class Story:
     """One journey that runs while its customer's time is skipped."""
 
-    def __init__(self, environment: WorkflowEnvironment, activities: Activities, handle: WorkflowHandle) -> None:
+    def __init__(self, environment: WorkflowEnvironment, activities: StandIns, handle: WorkflowHandle) -> None:
         self.environment, self.activities, self.handle = environment, activities, handle
 
     async def after(self, duration: timedelta) -> None:
@@ -84,7 +53,7 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
 
 @pytest.fixture
 async def begin(skipping: WorkflowEnvironment):
-    activities = Activities(skipping)
+    activities = StandIns()
     workers = []
 
     async def start(*steps: dict) -> Story:
@@ -92,7 +61,7 @@ async def begin(skipping: WorkflowEnvironment):
             skipping.client,
             task_queue="story",
             workflows=[DeclaredJourney],
-            activities=[activities.send_message, activities.report, activities.end_entry],
+            activities=activities.activities,
         )
         workers.append(worker)
         await worker.__aenter__()
@@ -115,9 +84,9 @@ async def test_a_delay_of_months(begin):
     story = await begin({"id": "rest", "type": "delay", "for": "P90D"}, MAIL)
     began = await story.environment.get_current_time()
     assert await story.end() == "completed: completed"
-    ((step, at),) = story.activities.sent
-    assert step == "mail"
-    assert timedelta(days=90) <= at - began < timedelta(days=90, minutes=1)
+    (mail,) = story.activities.sent
+    assert mail.step == "mail"
+    assert timedelta(days=90) <= mail.entered_at - began < timedelta(days=90, minutes=1)
     assert story.activities.outcomes("rest") == [("waiting", None), ("completed", None)]
 
 
@@ -131,7 +100,7 @@ async def test_a_wait_that_is_met_after_weeks(begin):
     await story.after(timedelta(days=20))
     await story.event("wait/opened")
     assert await story.end() == "completed: completed"
-    assert [step for step, _ in story.activities.sent] == ["mail"]
+    assert [task.step for task in story.activities.sent] == ["mail"]
     assert story.activities.outcomes("wait")[-1] == ("completed", "opened")
 
 
@@ -202,7 +171,7 @@ async def test_a_held_message_goes_on_after_resume(begin):
     await story.after(timedelta(days=2))
     await story.handle.signal("resume")
     assert await story.end() == "completed: completed"
-    assert [step for step, _ in story.activities.sent] == ["mail"]
+    assert [task.step for task in story.activities.sent] == ["mail"]
 
 
 async def test_an_unknown_cause_is_an_operators(begin):
