@@ -124,23 +124,6 @@ def time_moved_to(moment: datetime) -> Iterator[None]:
         _moved_to.reset(token)
 
 
-_UNIX_SECONDS, _UNIX_MILLISECONDS = (1e8, 1e11), (1e11, 1e14)
-
-
-def unix_moment(value: object) -> datetime | None:
-    """Return the moment of a number that can be nothing else than Unix time, in seconds or milliseconds; else None.
-
-    Both mean the years 1973 to 5138, so that neither can be taken for the other. Customer.io's dates are such numbers.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    if _UNIX_SECONDS[0] <= value < _UNIX_SECONDS[1]:
-        return datetime.fromtimestamp(value, UTC)
-    if _UNIX_MILLISECONDS[0] <= value < _UNIX_MILLISECONDS[1]:
-        return datetime.fromtimestamp(value / 1000, UTC)
-    return None
-
-
 def iso(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC with a Z, or None."""
     return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

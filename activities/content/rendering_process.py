@@ -9,89 +9,49 @@ import re
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial, wraps
+from collections.abc import Mapping
+from functools import lru_cache, partial
 from multiprocessing.connection import Connection
-from typing import Any, ClassVar
+from typing import Any
 
 import css_inline
 import lxml.html
 import orjson
 from inscriptis import get_text
 from inscriptis.model.config import ParserConfig
-from liquid import BoundTemplate, Environment
-from liquid.exceptions import LiquidError
-from liquid.undefined import Undefined
 from mjml import mjml_to_html
+
+from campaigns.activities.content.liquid_dialect import (
+    LIQUID_ERRORS,
+    Missing,
+    RenderingError,
+    as_variables,
+    check_filters,
+    parsed,
+)
 
 CPU_S = 2.0
 """So much computing time a request may take; then the system kills the process."""
 MEMORY_BYTES = 512 * 1024 * 1024
-LIQUID_ERRORS = (LiquidError, RecursionError, ValueError, TypeError, ArithmeticError)
-
-
-class RenderingError(Exception):
-    """The text cannot be rendered for this customer, or is not Liquid at all."""
-
-
-class Missing(Undefined):
-    """A variable that has no value: false in conditions, empty in loops, noted where it would be written."""
-
-    __slots__ = ()
-    noted: ClassVar[dict[str, None]] = {}
-    """The names, in the order in which they were met."""
-
-    def __str__(self) -> str:
-        name = self.hint.removesuffix(" is undefined") if self.hint and "undefined" in self.hint else self.name
-        self.noted[name.strip("'")] = None
-        return ""
-
-
-class _Limited(Environment):
-    """Liquid with limits, so that most of what is endless is refused before the process must be killed."""
-
-    context_depth_limit = 10
-    loop_iteration_limit = 10_000
-    local_namespace_limit = 1_000_000
-    output_stream_limit = 2_000_000
-
-    def __init__(self, *, autoescape: bool = False) -> None:
-        super().__init__(autoescape=autoescape, undefined=Missing)
-        self.filters = {name: _filter(name, apply) for name, apply in self.filters.items()}
-
-
-def _filter(name: str, apply: Callable[..., Any]) -> Callable[..., Any]:
-    """The filter, through which a missing value passes up to its default, and no range is unrolled.
-
-    `(1..1000000000)` needs to be refused here: Liquid's limits look only at what comes out.
-    """
-
-    @wraps(apply)
-    def limited(*values: Any, **options: Any) -> Any:
-        if values and isinstance(values[0], Missing) and name != "default":
-            return values[0]
-        if any(isinstance(value, range) and len(value) > _Limited.loop_iteration_limit for value in values):
-            raise RenderingError(f"a range has more than {_Limited.loop_iteration_limit} numbers")
-        return apply(*values, **options)
-
-    return limited
 
 
 # Its defaults would read files and URLs, and drop what @media says.
 _INLINER = css_inline.CSSInliner(load_remote_stylesheets=False, keep_at_rules=True)
-_PLAIN = _Limited()
-_HTML = _Limited(autoescape=True)
+_DOWNLEVEL = re.compile(r"<!--.*?-->|<!\[((?:if [^\]]*|endif))\]>", re.DOTALL | re.IGNORECASE)
+_KEPT = re.compile(r"<!--kept:\[((?:if [^\]]*|endif))\]-->", re.IGNORECASE)
+_TAG = re.compile(r"\{%.*?%\}", re.DOTALL)
+_OUTPUT = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_HOLE = re.compile(r"liquid-(\d+)-hole")
 
 
-@lru_cache(maxsize=1024)
-def _parsed(source: str, html: bool) -> BoundTemplate:
-    return (_HTML if html else _PLAIN).from_string(source)
+def _is_mjml(source: str) -> bool:
+    return _TAG.sub("", source).lstrip().lower().startswith("<mjml")
 
 
 @lru_cache(maxsize=256)
 def _html_of(source: str) -> str:
     """The HTML of MJML (https://mjml.io), which is known by its first tag; anything else is HTML already."""
-    if not source.lstrip().lower().startswith("<mjml"):
+    if not _is_mjml(source):
         return source
     if "<mj-include" in source.lower():
         raise RenderingError("is not MJML that can be taken: mj-include reads files")
@@ -103,14 +63,44 @@ def _html_of(source: str) -> str:
     return str(made.html)
 
 
+@lru_cache(maxsize=256)
+def _html_around_outputs(source: str) -> str:
+    """The HTML of MJML in which Liquid writes values and nothing else: made once for all customers.
+
+    MJML sees a word in the place of each output, whatever quotes and brackets that holds.
+    """
+    outputs: list[str] = []
+
+    def hole(output: re.Match[str]) -> str:
+        outputs.append(output[0])
+        return f"liquid-{len(outputs) - 1}-hole"
+
+    return _HOLE.sub(lambda found: outputs[int(found[1])], _html_of(_OUTPUT.sub(hole, source)))
+
+
+def _rendered_html(source: str, variables: Mapping[str, Any]) -> str:
+    """Liquid, then MJML: tags may stand around sections, columns and attributes, and each branch is MJML of its own."""
+    if _is_mjml(source) and _TAG.search(source):
+        return _html_of.__wrapped__(parsed(source, True).render(**variables))
+    return parsed(_html_around_outputs(source), True).render(**variables)
+
+
+def _check_html(source: str) -> None:
+    """Raise RenderingError for MJML that is none in one of its branches: all of them are looked at together."""
+    _html_of(_OUTPUT.sub("liquid", _TAG.sub("", source)))
+
+
 def _inlined(html: str) -> str:
     """The HTML with its styles at their elements, for mail programs that know no style sheets; media queries stay."""
     if "<style" not in html.lower():
         return html
+    # Outlook's conditions that are no comments (`<![if !mso]>`) would come out of the parser as comments.
+    kept = _DOWNLEVEL.sub(lambda found: f"<!--kept:[{found[1]}]-->" if found[1] else found[0], html)
     try:
-        return _INLINER.inline(html)
+        inlined = _INLINER.inline(kept)
     except css_inline.InlineError as error:
         raise RenderingError(f"styles: {error}") from None
+    return _KEPT.sub(r"<![\1]>", inlined)
 
 
 def _text_of(html: str) -> str:
@@ -123,17 +113,10 @@ def _text_of(html: str) -> str:
 def _rendered(source: str, variables: Mapping[str, Any], html: bool) -> str:
     try:
         if not html:
-            return _parsed(source, False).render(**variables)
-        return _inlined(_parsed(_html_of(source), True).render(**variables))
+            return parsed(source, False).render(**variables)
+        return _inlined(_rendered_html(source, variables))
     except LIQUID_ERRORS as error:
         raise RenderingError(str(error)) from None
-
-
-def _without_nulls(value: Any) -> Any:
-    """A value that is null is as missing as one that is not there."""
-    if isinstance(value, dict):
-        return {name: _without_nulls(one) for name, one in value.items() if one is not None}
-    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 def render(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +125,7 @@ def render(request: Mapping[str, Any]) -> dict[str, Any]:
     Or to `{"part", "error"}`, the first that can't be rendered.
     """
     Missing.noted.clear()
-    variables, parts = _without_nulls(request["variables"]), {}
+    variables, parts = as_variables(request["variables"]), {}
     for name, (source, html) in request["parts"].items():
         try:
             parts[name] = _rendered(source, variables, html)
@@ -159,8 +142,11 @@ def check(request: Mapping[str, Any]) -> dict[str, Any]:
     variables: dict[str, list[list[str]]] = {}
     for name, (source, html) in request["parts"].items():
         try:
-            template = _parsed(_html_of(source) if html else source, False)
+            template = parsed(source, False)
             found = template.analyze().globals
+            check_filters(template)
+            if html:
+                _check_html(source)
         except RenderingError as error:
             errors[name] = str(error)
         except LIQUID_ERRORS as error:
@@ -180,7 +166,7 @@ def look(request: Mapping[str, Any]) -> dict[str, Any]:
     images: dict[str, list[list[str | None]]] = {}
     for name, (source, _) in request["parts"].items():
         # Variables may hold quotes, which would end an attribute.
-        html = re.sub(r"\{%.*?%\}", "", re.sub(r"\{\{.*?\}\}", "{{}}", _html_of(source)))
+        html = _html_of(_OUTPUT.sub("{{}}", _TAG.sub("", source)))
         document = lxml.html.fromstring(html if html.strip() else "<p>")
         links[name] = [one.get("href", "").strip() for one in document.iter("a")]
         images[name] = [[one.get("src", "").strip(), one.get("alt")] for one in document.iter("img")]

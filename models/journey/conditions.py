@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Union
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from campaigns.models.values import Duration, Id, Json, Key, Name, Strict, parse_duration, unix_moment
+from campaigns.models.moments import unix_moment
+from campaigns.models.values import Duration, Id, Json, Key, Name, Strict, parse_duration
 
 Operator = Literal[
     "equals", "not_equals", "greater_than", "at_least", "less_than", "at_most", "contains", "starts_with",

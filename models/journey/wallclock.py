@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 from campaigns.models.journey.conditions import value_at
 from campaigns.models.journey.definition import QuietTimes
 from campaigns.models.journey.steps import UntilAttribute, UntilTime, Weekday
-from campaigns.models.values import MAX_DURATION, Json, parse_duration, time_zones, unix_moment
+from campaigns.models.moments import unix_moment
+from campaigns.models.values import MAX_DURATION, Json, parse_duration, time_zones
 
 WEEKDAYS: tuple[Weekday, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY = timedelta(days=1)
