@@ -30,6 +30,27 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+class _Server(uvicorn.Server):
+    """Ends as soon as it is told, where uvicorn looks ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.told = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:
+            await asyncio.sleep(0.005)
+        await self.lifespan.shutdown()
+
+
 class Starter:
     """One starter, and its API."""
 
@@ -149,20 +170,21 @@ class Product:
         if not dispatching:
             parts.dispatcher.start = lambda: None  # type: ignore[method-assign] # as if it died right after its commits
         port = free_port()
-        server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="error"))
+        server = _Server(uvicorn.Config(app, "127.0.0.1", port, log_level="error"))
         serving = asyncio.create_task(server.serve())
+        starter = Starter(parts, f"http://127.0.0.1:{port}")
 
         async def stop() -> None:
-            server.should_exit = True
+            await starter.api.aclose()
+            await starter.tracking.aclose()
+            server.told.set()
             await serving
 
         self.stack.push_async_callback(stop)
-
-        async def started() -> bool:
-            return server.started
-
-        await until(started)
-        return Starter(parts, f"http://127.0.0.1:{port}")
+        while not server.started:
+            await asyncio.sleep(0.005)
+            assert not serving.done(), "the starter does not start"
+        return starter
 
     @asynccontextmanager
     async def worker(self, client: Client | None = None) -> AsyncIterator[Database]:
