@@ -2,28 +2,29 @@
 
 import re
 import time
-from dataclasses import dataclass
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
-from email.utils import format_datetime, parseaddr
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiosmtplib
 import dkim
 
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Result, Unknown
+from campaigns.activities.senders.mime import Mail, Unwritable, write_mail
 from campaigns.models.settings import SmtpServer
-from campaigns.models.values import utc_now
 
 TIMEOUT_S = 15
 MAX_IDLE_S = 30
-# The standard library would fold List-Unsubscribe into encoded words, which mailbox providers ignore.
-_POLICY = SMTP_POLICY.clone(max_line_length=998)
 _STATUS = re.compile(r"5\.(\d{1,3})\.\d{1,3}\b")
 _NOBODY = re.compile(
     r"no such|unknown|n[o']t exist|invalid|unavailable|not found|no mailbox|disabled|inactive", re.IGNORECASE
 )
+_OWN_FAULT = re.compile(
+    r"relay(ing)?( access)? (is )?(denied|not (permitted|allowed))|not permitted to relay"
+    r"|(address|domain|identity) is not verified|authentication (is )?required|not authenticated"
+    r"|sending (is |has been )?(paused|disabled|suspended)|account (is |has been )?(suspended|disabled|closed)",
+    re.IGNORECASE,
+)
+"""What servers say, wherever in the protocol, when it is us whom they do not serve."""
 _LOST = (aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError, aiosmtplib.SMTPConnectError, OSError)
 
 
@@ -38,7 +39,7 @@ class Dkim:
 
     HEADERS = (
         b"from", b"to", b"subject", b"date", b"message-id", b"reply-to", b"mime-version", b"content-type",
-        b"content-transfer-encoding", b"list-unsubscribe", b"list-unsubscribe-post",
+        b"content-transfer-encoding", b"x-campaigns-message", b"list-unsubscribe", b"list-unsubscribe-post",
     )  # fmt: skip
     """RFC 8058, 4: a signature must cover both List-Unsubscribe headers."""
 
@@ -59,7 +60,7 @@ class Dkim:
         header = dkim.sign(
             raw,
             self._selector,
-            domain.encode("idna"),
+            domain.encode(),
             self._key,
             canonicalize=(b"relaxed", b"relaxed"),
             include_headers=[name for name in self.HEADERS if name in present],
@@ -78,21 +79,24 @@ class SmtpSender:
 
     async def send(self, outgoing: Outgoing) -> Result:
         """Tries once; only a line that breaks while the data is under way leaves the outcome unknown."""
-        raw = mail_bytes(outgoing, outgoing.sender or self._mail_from)
-        envelope_from = parseaddr(outgoing.sender or self._mail_from)[1]
-        if self._dkim:
-            raw = self._dkim.signed(raw, envelope_from.rpartition("@")[2])
         try:
-            connection = await self._ready_connection(envelope_from)
+            mail = self._signed(write_mail(outgoing, outgoing.sender or self._mail_from))
+        except (Unwritable, dkim.DKIMException) as error:
+            return Refused(f"cannot be written as a mail: {error}")
+        try:
+            connection = await self._ready_connection(mail)
+        except Unwritable as error:
+            return Refused(str(error))
         except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPAuthenticationError) as error:
             # Whoever the recipient is: the server does not take this sender, or not from us.
             reason = f"{error.code} {error.message}"[:500]
             return OwnFault(reason) if error.code >= 500 else NotSent(reason)
-        except aiosmtplib.SMTPException as error:
+        except (aiosmtplib.SMTPException, OSError) as error:
             return NotSent(f"no connection: {error}", outage=True)
-        except OSError as error:
-            return NotSent(f"no connection: {error}", outage=True)
-        return await self._transfer(connection, outgoing.to, raw)
+        return await self._transfer(connection, mail)
+
+    def _signed(self, mail: Mail) -> Mail:
+        return replace(mail, raw=self._dkim.signed(mail.raw, mail.domain)) if self._dkim else mail
 
     async def close(self) -> None:
         """Closes the idle connections."""
@@ -100,26 +104,50 @@ class SmtpSender:
             idle.connection.close()
         self._idle.clear()
 
-    async def _ready_connection(self, envelope_from: str) -> aiosmtplib.SMTP:
-        """A connection on which MAIL FROM was accepted: one that lay idle, if it still works, else a new one."""
+    async def _ready_connection(self, mail: Mail) -> aiosmtplib.SMTP:
+        """A connection on which MAIL FROM was accepted: one that lay idle, if it still works, else a new one.
+
+        Raise Unwritable for a mail that this server takes from nobody.
+        """
         while self._idle:
             idle = self._idle.pop()
             if time.monotonic() - idle.since > MAX_IDLE_S:
                 idle.connection.close()
                 continue
             try:
-                await idle.connection.mail(envelope_from)
+                await self._begin(idle.connection, mail)
+            except Unwritable:
+                self._idle.append(idle)
+                raise
             except (*_LOST, aiosmtplib.SMTPException):
                 idle.connection.close()
                 continue
             return idle.connection
         connection = await self._connect()
         try:
-            await connection.mail(envelope_from)
+            await self._begin(connection, mail)
+        except Unwritable:
+            self._idle.append(_Idle(connection, time.monotonic()))
+            raise
         except BaseException:
             connection.close()
             raise
         return connection
+
+    async def _begin(self, connection: aiosmtplib.SMTP, mail: Mail) -> None:
+        if connection.is_ehlo_or_helo_needed:
+            try:
+                await connection.ehlo()
+            except aiosmtplib.SMTPHeloError:
+                await connection.helo()
+        if mail.needs_utf8 and not connection.supports_extension("smtputf8"):
+            raise Unwritable("the mail server takes no address with letters beyond ASCII (SMTPUTF8)")
+        # RFC 1870
+        limit = connection.esmtp_extensions.get("size", "")
+        if limit.isdigit() and 0 < int(limit) < len(mail.raw):
+            raise Unwritable(f"has {len(mail.raw)} bytes, and the mail server takes {limit}")
+        options = ["SMTPUTF8", "BODY=8BITMIME"] if mail.needs_utf8 else []
+        await connection.mail(mail.sender, options=options, encoding="utf-8")
 
     async def _connect(self) -> aiosmtplib.SMTP:
         server = self._server
@@ -135,9 +163,9 @@ class SmtpSender:
         await connection.connect()
         return connection
 
-    async def _transfer(self, connection: aiosmtplib.SMTP, to: str, raw: bytes) -> Result:
+    async def _transfer(self, connection: aiosmtplib.SMTP, mail: Mail) -> Result:
         try:
-            await connection.rcpt(to)
+            await connection.rcpt(mail.to, encoding="utf-8")
         except aiosmtplib.SMTPRecipientRefused as error:
             await self._keep(connection, reset=True)
             return _refusal(error.code, error.message, of_recipient=True)
@@ -145,7 +173,7 @@ class SmtpSender:
             connection.close()
             return NotSent(f"before the data: {error}", outage=True)
         try:
-            reply = await connection.data(raw)
+            reply = await connection.data(mail.raw)
         except aiosmtplib.SMTPDataError as error:
             await self._keep(connection, reset=True)
             return _refusal(error.code, error.message)
@@ -173,36 +201,10 @@ def _refusal(code: int, message: str, *, of_recipient: bool = False) -> Result:
     reason = f"{code} {message}"[:500]
     if 400 <= code < 500:
         return NotSent(reason)
+    if code == 530 or _OWN_FAULT.search(message):
+        return OwnFault(reason)
     # RFC 3463, 3.2: X.1.Z is about the address. A bare 550, 551 or 553 at RCPT may be (RFC 5321, 4.3.2), or may say
     # that our server is blocked, which is no reason to suppress anybody: its words decide.
     status = _STATUS.match(message)
     about_address = status[1] == "1" if status else code in (550, 551, 553) and bool(_NOBODY.search(message))
     return Refused(reason, bad_address=of_recipient and about_address)
-
-
-def mail_bytes(outgoing: Outgoing, sender: str) -> bytes:
-    """The mail as it goes over the wire (RFC 5322), its Message-ID fixed by the message's id."""
-    message = EmailMessage(policy=_POLICY)
-    name, address = parseaddr(sender)
-    message["From"] = Address(name, addr_spec=address)
-    message["To"] = Address(addr_spec=outgoing.to)
-    if outgoing.reply_to:
-        reply_name, reply_address = parseaddr(outgoing.reply_to)
-        message["Reply-To"] = Address(reply_name, addr_spec=reply_address)
-    message["Subject"] = " ".join(outgoing.subject.split())
-    message["Date"] = format_datetime(utc_now())
-    message["Message-ID"] = f"<{outgoing.message_id}@{address.rpartition('@')[2]}>"
-    for header, value in outgoing.headers.items():
-        message[header] = value
-    if outgoing.unsubscribe_url:
-        # RFC 2369 and RFC 8058.
-        message["List-Unsubscribe"] = f"<{outgoing.unsubscribe_url}>"
-        message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    if outgoing.text is not None:
-        message.set_content(outgoing.text)
-    if outgoing.html is not None:
-        if outgoing.text is None:
-            message.set_content(outgoing.html, subtype="html")
-        else:
-            message.add_alternative(outgoing.html, subtype="html")
-    return message.as_bytes()

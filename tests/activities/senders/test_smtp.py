@@ -5,7 +5,8 @@ from email import message_from_bytes, policy
 import pytest
 
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, Refused, Unknown
-from campaigns.activities.senders.smtp import SmtpSender, mail_bytes
+from campaigns.activities.senders.mime import write_mail
+from campaigns.activities.senders.smtp import SmtpSender
 from campaigns.models.settings import SmtpServer
 from tests.support.product import free_port
 from tests.support.providers import Providers
@@ -71,7 +72,7 @@ def test_the_bytes_of_a_marketing_mail():
     outgoing = Outgoing(
         "m1", "ann@example.com", subject="Grüße\r\nBcc: x@example.com", text="ä" * 500, unsubscribe_url=url
     )
-    raw = mail_bytes(outgoing, "Shöp <shop@example.com>")
+    raw = write_mail(outgoing, "Shöp <shop@example.com>").raw
     lines = raw.split(b"\r\n")
     assert f"List-Unsubscribe: <{url}>".encode() in lines
     assert b"List-Unsubscribe-Post: List-Unsubscribe=One-Click" in lines
