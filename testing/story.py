@@ -41,8 +41,8 @@ from campaigns.workflows import search_attributes
 from campaigns.workflows.client import EntryClient, workflow_id
 from campaigns.workflows.code.journey import Journey
 from campaigns.workflows.converter import data_converter
-from campaigns.workflows.entry import MESSAGES
 from campaigns.workflows.registry import Journeys, load_journeys
+from campaigns.workflows.trail import MESSAGES
 
 CUSTOMER = "ann"
 SECRET = "a key for stories only, which is no secret"  # noqa: S105

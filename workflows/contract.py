@@ -50,12 +50,13 @@ class Rest:
 class Carried:
     """What an entry takes along when it continues as new, its history having grown long."""
 
-    passed: list[Passed]
-    rest: Rest | None
-    events: list[EventSignal]
-    seen: list[str]
-    reports: list[StepReport]
-    begun: str | None
+    passed: list[Passed] = field(default_factory=list)
+    rest: Rest | None = None
+    events: list[EventSignal] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+    """Ids of events that came, by which doubles are known."""
+    reports: list[StepReport] = field(default_factory=list)
+    begun: str | None = None
     """The delay whose beginning was written with the message before it."""
     skipped: bool = False
     """A skip has come for the step at which it rests."""

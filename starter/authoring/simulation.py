@@ -35,9 +35,10 @@ from campaigns.starter.relay import signal_argument
 from campaigns.starter.segments.follow import Touch
 from campaigns.workflows.contract import EntryInput
 from campaigns.workflows.declared import DeclaredJourney
-from campaigns.workflows.entry import MESSAGES, EntryWorkflow
+from campaigns.workflows.entry import EntryWorkflow
 from campaigns.workflows.registry import Journeys
 from campaigns.workflows.simulated import SimulatedRuntime, TooLong
+from campaigns.workflows.trail import MESSAGES
 
 ENTRY = "simulated"
 MAX_ACTIVITIES = 2_000

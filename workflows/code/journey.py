@@ -30,7 +30,7 @@ from campaigns.workflows.code.steps import (
     WaitStep,
     said,
 )
-from campaigns.workflows.contract import EntryInput, Passed
+from campaigns.workflows.contract import EntryInput
 from campaigns.workflows.entry import EntryWorkflow
 
 T = TypeVar("T", bound=BaseModel)
@@ -124,20 +124,11 @@ class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
     @property
     def now(self) -> datetime:
         """When the last step was passed: the present, and the same however often the story is told again."""
-        return self._passed[-1].at if self._passed else self._began_at or self.runtime.now()
+        return self._trail.last_at or self._began_at or self.runtime.now()
 
     def patched(self, change: str) -> bool:
         """Whether a change of the story applies to this entry: not to one that went past it before the change."""
-        mark = f"patched {change}"
-        if self._past and self._past[0].step == mark:
-            passed = self._past.popleft()
-        elif self._past:
-            # An earlier run came past this place before the change was made.
-            passed = Passed(mark, None, self.now)
-        else:
-            passed = Passed(mark, "yes" if self.runtime.patched(change) else None, self.now)
-        self._passed.append(passed)
-        return passed.result is not None
+        return self._trail.patched(change, self.now, lambda: self.runtime.patched(change))
 
     async def _tell(self) -> None:
         if self.signing is None or self._entry.trigger is None:
