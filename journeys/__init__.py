@@ -12,8 +12,8 @@ from campaigns.workflows.code.conditions import (
     prop,
     seconds,
 )
-from campaigns.workflows.code.journey import (
-    Journey,
+from campaigns.workflows.code.journey import Journey
+from campaigns.workflows.code.settings import (
     SegmentEntered,
     campaign,
     every_time,

@@ -15,7 +15,7 @@ RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=10))
 
 
 @dataclass(frozen=True)
-class Progress:
+class EnteringProgress:
     """How far it has come."""
 
     done: int
@@ -37,10 +37,10 @@ class ExistingMembers:
         done = 0
         while True:
             workflow.set_current_details(f"existing members of **{campaign}**: {done} decided about")
-            progress: Progress = await workflow.execute_activity(
+            progress: EnteringProgress = await workflow.execute_activity(
                 ENTER_EXISTING,
                 campaign,
-                result_type=Progress,
+                result_type=EnteringProgress,
                 start_to_close_timeout=timedelta(minutes=10),
                 heartbeat_timeout=HEARTBEAT,
                 retry_policy=RETRIES,

@@ -17,7 +17,7 @@ from campaigns.models.values import iso, utc_now
 from campaigns.starter.admission.admit import admit
 from campaigns.starter.intake.events import Intake
 from campaigns.starter.relay import Dispatcher
-from campaigns.workflows.existing_members import ENTER_EXISTING, Progress
+from campaigns.workflows.existing_members import ENTER_EXISTING, EnteringProgress
 
 EVERY_S = 1.0
 BATCH = 200
@@ -50,7 +50,7 @@ class DueEntries:
             await asyncio.sleep(EVERY_S)
 
     @activity.defn(name=ENTER_EXISTING)
-    async def enter_existing(self, campaign: str) -> Progress:
+    async def enter_existing(self, campaign: str) -> EnteringProgress:
         """Decides about existing members for a while, at a bounded rate; done again it goes on where it was."""
         began, done = time.monotonic(), 0
         while time.monotonic() - began < ACTIVITY_S:
@@ -61,7 +61,7 @@ class DueEntries:
                 break
             await asyncio.sleep(max(0.0, began + done / EXISTING_A_SECOND - time.monotonic()))
         async with self._database.read() as connection:
-            return Progress(done, await due_entries.count_existing(connection, campaign))
+            return EnteringProgress(done, await due_entries.count_existing(connection, campaign))
 
     async def once(self, limit: int, existing_of: str | None = None) -> int:
         """Decides about those who are due, or about existing members of a campaign; how many there were."""

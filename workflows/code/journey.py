@@ -1,24 +1,19 @@
-"""Journeys written as Python: steps that are declared, a story that goes through them, settings beside it.
+"""Journeys written as Python: steps that are declared, and a story that goes through them.
 
 The steps are attributes of the class, so that all of them are known before anybody enters: for statistics, for the
 events that an entry listens for, for drawing and checking. What they say is what a campaign in JSON says.
 """
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 
-from campaigns.models.journey.definition import Definition, parse_definition, step_errors
+from campaigns.models.journey.definition import Definition, step_errors
 from campaigns.models.journey.steps import OTHERWISE, TIMEOUT
-from campaigns.models.problems import Invalid
 from campaigns.models.signing import Signing
-from campaigns.models.values import Json, iso
-from campaigns.workflows.code.conditions import Condition, iso_duration
+from campaigns.models.values import Json
 from campaigns.workflows.code.steps import (
     BranchStep,
     Declared,
@@ -28,7 +23,7 @@ from campaigns.workflows.code.steps import (
     SplitStep,
     UpdateStep,
     WaitStep,
-    said,
+    with_place,
 )
 from campaigns.workflows.contract import EntryInput
 from campaigns.workflows.entry import EntryWorkflow
@@ -51,12 +46,6 @@ class _JourneyType(type):
     @classmethod
     def __prepare__(cls, name: str, bases: tuple[type, ...], /, **_: Any) -> _Names:
         return _Names()
-
-
-class SegmentEntered(BaseModel):
-    """The trigger of a journey that a segment starts."""
-
-    segment: str
 
 
 class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
@@ -84,7 +73,7 @@ class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
                 if steps.setdefault(value.id, value) is not value:
                     raise TypeError(f"{cls.__name__}.{name}: the id {value.id!r} is used twice")
         if errors := list(step_errors([step.model for step in steps.values()])):
-            raise TypeError("; ".join(f"{cls.__name__}: {said(error)}" for error in errors))
+            raise TypeError("; ".join(f"{cls.__name__}: {with_place(error)}" for error in errors))
         cls.steps = steps
 
     async def story(self, trigger: T) -> None:
@@ -152,117 +141,8 @@ class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
         return {**{name: value for name, value in defaults.items() if value is not None}, **properties}
 
 
-@dataclass(frozen=True)
-class On(Generic[T]):
-    """What starts a journey."""
-
-    json: Json
-    properties: type[T]
-
-
-def on_event(name: str, properties: type[T], where: Condition | None = None) -> On[T]:
-    """An event of the customer's. One whose properties are not these does not match."""
-    return On({"type": "event", "event": name, **({"where": where.json} if where else {})}, properties)
-
-
-def on_segment(*keys: str, include_existing: bool = False) -> On[SegmentEntered]:
-    """Entering one of the segments."""
-    said = {"type": "segment", "segments": list(keys), "include_existing": include_existing}
-    return On(said, SegmentEntered)
-
-
-@dataclass(frozen=True)
-class Frequency:
-    """How often one customer may enter."""
-
-    json: Json
-
-
-def once() -> Frequency:
-    """A customer enters once."""
-    return Frequency({"type": "once"})
-
-
-def every_time() -> Frequency:
-    """A customer enters at every trigger."""
-    return Frequency({"type": "every_time"})
-
-
-def interval(every: timedelta, *, while_member: bool = True) -> Frequency:
-    """A customer enters again when so much time has passed since the last entry."""
-    return Frequency({"type": "interval", "every": iso_duration(every), "while_member": while_member})
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What the campaign is for."""
-
-    json: Json
-
-
-def goal(event: str, where: Condition | None = None, *, within: timedelta | None = None, exit: bool = True) -> Goal:
-    """An event that counts as a conversion, and ends the entry unless `exit` is False."""
-    stated: Json = {"event": event, "exit": exit}
-    if where:
-        stated["where"] = where.json
-    if within is not None:
-        stated["within"] = iso_duration(within)
-    return Goal(stated)
-
-
-def campaign(
-    *,
-    trigger: On[T],
-    key: str | None = None,
-    name: str | None = None,
-    frequency: Frequency | None = None,
-    frequency_cap: timedelta | None = None,
-    priority: int | None = None,
-    starts_at: datetime | None = None,
-    ends_at: datetime | None = None,
-    entry_key: str | None = None,
-    goal: Goal | None = None,
-    exit_on_leave: bool = False,
-    holdout_percent: float = 0,
-    quiet_hours: tuple[str, str] | None = None,
-    timezone: str | None = None,
-) -> "Callable[[type[Journey[T]]], type[Journey[T]]]":
-    """Makes the class a campaign's journey, with these settings; the key comes from the class's name."""
-
-    def decorate(cls: type[Journey[T]]) -> type[Journey[T]]:
-        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", cls.__name__)
-        raw: Json = {
-            "key": key or "-".join(words).lower(),
-            "name": name or " ".join([words[0], *(word.lower() for word in words[1:])]),
-            "description": (cls.__doc__ or "").strip(),
-            "trigger": trigger.json,
-            "frequency": frequency.json if frequency else None,
-            "frequency_cap": iso_duration(frequency_cap) if frequency_cap else None,
-            "priority": priority,
-            "starts_at": iso(starts_at),
-            "ends_at": iso(ends_at),
-            "entry_key": entry_key,
-            "goal": goal.json if goal else None,
-            "exit_on_leave": exit_on_leave,
-            "holdout_percent": holdout_percent,
-            "quiet_hours": {"from": quiet_hours[0], "to": quiet_hours[1]} if quiet_hours else None,
-            "timezone": timezone,
-            "workflow": cls.__name__,
-        }
-        if not cls.steps:
-            raise TypeError(f"{cls.__name__}: has no steps")
-        try:
-            cls.definition = parse_definition({name: value for name, value in raw.items() if value is not None})
-        except Invalid as error:
-            raise TypeError("; ".join(f"{cls.__name__}: {said(one)}" for one in error.errors)) from None
-        cls.trigger_type = trigger.properties
-        return _as_workflow(cls)
-
-    return decorate
-
-
-def _as_workflow(cls: type[J]) -> type[J]:
-    """The class as Temporal wants it: with `run` and `__init__` of its own."""
+def as_workflow(cls: type[J]) -> type[J]:
+    """Return the class as Temporal wants it: with `run` and `__init__` of its own, under its name."""
 
     def init(self: J, entry: EntryInput) -> None:
         EntryWorkflow.__init__(self, entry)

@@ -16,7 +16,7 @@ from campaigns.workflows.code.conditions import Condition, iso_duration
 _STEP: TypeAdapter[Step] = TypeAdapter(Step)
 
 
-def said(error: FieldError) -> str:
+def with_place(error: FieldError) -> str:
     """The error with its place."""
     return f"{error.field}: {error.detail}"
 
@@ -39,7 +39,7 @@ class Declared:
         try:
             self.model = _STEP.validate_python(raw)
         except ValidationError as error:
-            raise TypeError("; ".join(f"{place}: {said(one)}" for one in field_errors(error, raw))) from None
+            raise TypeError("; ".join(f"{place}: {with_place(one)}" for one in field_errors(error, raw))) from None
         self.outline = outline_step(self.model)
 
     @property
@@ -194,20 +194,20 @@ def delay_until_date(
 
 
 @dataclass(frozen=True)
-class Awaited:
+class AwaitedEvent:
     """An event that a wait may be met by."""
 
     event: str
     where: Condition | None = None
 
 
-def event(name: str, where: Condition | None = None) -> Awaited:
+def event(name: str, where: Condition | None = None) -> AwaitedEvent:
     """An event of the customer's, and what must hold of it."""
-    return Awaited(name, where)
+    return AwaitedEvent(name, where)
 
 
 def wait(
-    *, timeout: timedelta, since: Literal["entry", "step"] = "entry", id: str | None = None, **events: Awaited
+    *, timeout: timedelta, since: Literal["entry", "step"] = "entry", id: str | None = None, **events: AwaitedEvent
 ) -> WaitStep:
     """Waits for the first of the events, each under the name that the wait then answers."""
     awaited = [
