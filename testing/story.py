@@ -16,10 +16,10 @@ from temporalio.worker import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
     Interceptor,
-    Replayer,
 )
 
-from campaigns.activities.senders.base import Accepted, Outgoing, Result, Sender
+from campaigns.activities.senders.base import Sender
+from campaigns.activities.senders.recorder import Recorder, Taken
 from campaigns.models.decision import Decision, EndedBy, Outcome
 from campaigns.models.journey.definition import Definition, SegmentTrigger
 from campaigns.models.settings import Settings
@@ -36,12 +36,13 @@ from campaigns.starter.intake.events import Intake
 from campaigns.starter.intake.tracking import parse_call
 from campaigns.starter.relay import Dispatcher
 from campaigns.testing.time_skipping import time_skipping_server
-from campaigns.workers.worker import make_workers, workflow_runner, workflows
+from campaigns.workers.worker import make_workers
 from campaigns.workflows import search_attributes
 from campaigns.workflows.client import EntryClient, workflow_id
 from campaigns.workflows.code.journey import Journey
 from campaigns.workflows.converter import data_converter
 from campaigns.workflows.registry import Journeys, load_journeys
+from campaigns.workflows.replay import make_replayer
 from campaigns.workflows.trail import MESSAGES
 
 CUSTOMER = "ann"
@@ -64,21 +65,6 @@ class Sent:
     text: str
     """The text of a mail, the body of any other message."""
     html: str
-
-
-class _Recorder:
-    """A provider that takes everything."""
-
-    def __init__(self, channel: str) -> None:
-        self.channel = channel
-        self.taken: list[tuple[datetime, Outgoing]] = []
-
-    async def send(self, outgoing: Outgoing) -> Result:
-        self.taken.append((utc_now(), outgoing))
-        return Accepted(response={})
-
-    async def close(self) -> None:
-        return
 
 
 class _SkippedTime(Interceptor):
@@ -112,14 +98,14 @@ class Story:
         client = EntryClient(environment.client, "story")
         self._dispatcher = Dispatcher(database, definitions, client, signing)
         self._intake = Intake(database, definitions, signing, self)
-        self._recorders = {channel: _Recorder(channel) for channel in MESSAGES}
+        self._recorder = Recorder(response={})
         self.entry_id = ""
         self.began_at = datetime.min
 
     @property
     def senders(self) -> dict[str, Sender]:
         """The providers."""
-        return dict(self._recorders)
+        return dict.fromkeys(MESSAGES, self._recorder)
 
     def dispatch(self, rows: Iterable[DispatchRow]) -> None:
         """What intake has committed is looked for in the database, where activities leave theirs too."""
@@ -233,8 +219,7 @@ class Story:
     @property
     def messages(self) -> list[Sent]:
         """What the customer got, in order."""
-        taken = [(at, one.channel, outgoing) for one in self._recorders.values() for at, outgoing in one.taken]
-        return [self._sent(*one) for one in sorted(taken, key=lambda one: one[0])]
+        return [self._sent(taken) for taken in self._recorder.taken]
 
     def sent(self) -> list[tuple[str, timedelta]]:
         """The steps whose messages the customer got, and how long after the beginning, to the minute."""
@@ -249,12 +234,7 @@ class Story:
     async def replay(self, journeys: Journeys) -> None:
         """Raises where the story would not do the same again: it takes the time or chance from elsewhere."""
         handle = self._environment.client.get_workflow_handle(workflow_id(self.entry_id))
-        replayer = Replayer(
-            workflows=workflows(journeys, Signing(SECRET)),
-            data_converter=data_converter,
-            workflow_runner=workflow_runner(),
-        )
-        await replayer.replay_workflow(await handle.fetch_history())
+        await make_replayer(journeys, Signing(SECRET)).replay_workflow(await handle.fetch_history())
 
     async def prepare(self, templates: Mapping[str, Json]) -> None:
         """The database of this story."""
@@ -301,13 +281,13 @@ class Story:
                 raise AssertionError("the campaign is there")
             await campaigns.set_status(connection, row, status, now)
 
-    def _sent(self, at: datetime, channel: str, outgoing: Outgoing) -> Sent:
-        after = at - self.began_at
+    def _sent(self, taken: Taken) -> Sent:
+        outgoing, at = taken.outgoing, taken.at
         return Sent(
             step=outgoing.step,
             at=at,
-            after=_to_the_minute(after),
-            channel=channel,
+            after=_to_the_minute(at - self.began_at),
+            channel=self.definition.steps_by_id[outgoing.step].type,
             to=outgoing.to,
             subject=outgoing.subject or outgoing.title,
             text=outgoing.text or "",

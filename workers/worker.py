@@ -13,7 +13,6 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from campaigns.activities.delivery.activity import DeliveryActivities
 from campaigns.activities.delivery.proofs import TestSendActivities
@@ -29,10 +28,7 @@ from campaigns.models.store.database import Database, open_database
 from campaigns.models.store.queries.campaigns import Definitions
 from campaigns.workflows import search_attributes
 from campaigns.workflows.client import TASK_QUEUE, connect
-from campaigns.workflows.code.journey import Journey
-from campaigns.workflows.declared import DeclaredJourney
-from campaigns.workflows.proof import TestSend
-from campaigns.workflows.registry import Journeys, load_journeys
+from campaigns.workflows.registry import Journeys, all_workflows, load_journeys
 
 MAX_CACHED_WORKFLOWS = 5_000
 WORKFLOW_TASKS = 30
@@ -41,16 +37,6 @@ ACTIVITIES = 200
 """They wait for providers."""
 
 log = structlog.get_logger()
-
-
-def workflow_runner() -> SandboxedWorkflowRunner:
-    """The sandbox; our own modules and their libraries pass through, which halves the cost of an entry."""
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(
-        "campaigns", "sqlalchemy", "aiosmtplib", "aiohttp", "twilio", "phonenumbers", "email_validator",
-        "structlog", "itsdangerous", "orjson", "google", "requests", "cryptography", "yarl",
-        "dkim", "standardwebhooks",
-    )  # fmt: skip
-    return SandboxedWorkflowRunner(restrictions=restrictions)
 
 
 def make_senders(settings: Settings) -> dict[str, Sender]:
@@ -100,12 +86,6 @@ def _callbacks(settings: Settings) -> str | None:
     return f"{settings.base_url}/callbacks/twilio" if reached else None
 
 
-def workflows(journeys: Journeys, signing: Signing) -> list[type]:
-    """The workflows of declared journeys and of those in code, which can read their triggers by the secret key."""
-    Journey.signing = signing
-    return [DeclaredJourney, TestSend, *journeys.classes]
-
-
 def deployment() -> WorkerDeploymentConfig | None:
     """Versioned where the deployment says which version this is, as Temporal's worker controller does.
 
@@ -143,7 +123,7 @@ def make_workers(
     main = Worker(
         client,
         task_queue=task_queue,
-        workflows=workflows(journeys, signing),
+        workflows=all_workflows(journeys, signing),
         activities=[
             delivery.send_message,
             delivery.give_up_message,
@@ -155,7 +135,6 @@ def make_workers(
             progress.update_customer,
             progress.end_entry,
         ],
-        workflow_runner=workflow_runner(),
         max_cached_workflows=max_cached_workflows,
         max_concurrent_workflow_tasks=WORKFLOW_TASKS,
         max_concurrent_local_activities=WORKFLOW_TASKS,

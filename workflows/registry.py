@@ -11,8 +11,11 @@ from typing import Any
 
 from campaigns.models.journey.steps import Step
 from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.signing import Signing
 from campaigns.models.values import Json
 from campaigns.workflows.code.journey import Journey
+from campaigns.workflows.declared import DeclaredJourney
+from campaigns.workflows.proof import TestSend
 
 PLACE = "campaigns.journeys"
 
@@ -59,6 +62,12 @@ class Journeys:
             raise Invalid([FieldError("workflow", f"there is no journey {name!r} in code; there are: {known}")])
         stated = journey.definition.to_json()
         return {field: value for field, value in stated.items() if value is not None}
+
+
+def all_workflows(journeys: Journeys, signing: Signing) -> list[type]:
+    """Return what a worker serves: declared journeys, those in code, which unseal their triggers, and test sends."""
+    Journey.signing = signing
+    return [DeclaredJourney, TestSend, *journeys.classes]
 
 
 def load_journeys(directory: Path | None = None) -> Journeys:

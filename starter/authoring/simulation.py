@@ -12,7 +12,8 @@ from uuid import uuid4
 from campaigns.activities.content.compose import address_of
 from campaigns.activities.delivery.activity import DeliveryActivities
 from campaigns.activities.progress import ProgressActivities
-from campaigns.activities.senders.base import Accepted, Outgoing, Result, Sender
+from campaigns.activities.senders.base import Outgoing, Sender
+from campaigns.activities.senders.recorder import Recorder
 from campaigns.models.decision import Trigger
 from campaigns.models.journey.definition import (
     EventTrigger,
@@ -70,20 +71,6 @@ async def _simulate(scenario: Scenario, journeys: Journeys) -> Json:
             await database.close()
 
 
-class _Recorder:
-    """A provider that takes everything, and sends nothing."""
-
-    def __init__(self) -> None:
-        self.taken: dict[str, Outgoing] = {}
-
-    async def send(self, outgoing: Outgoing) -> Result:
-        self.taken[outgoing.message_id] = outgoing
-        return Accepted()
-
-    async def close(self) -> None:
-        return
-
-
 class _World:
     """One customer, one campaign, one entry."""
 
@@ -91,7 +78,7 @@ class _World:
         self._scenario = scenario
         self._journeys = journeys
         self._database = database
-        self._recorder = _Recorder()
+        self._recorder = Recorder()
         self._signing = Signing(uuid4().hex)
         definitions = Definitions(journeys)
         self._intake = Intake(database, definitions, self._signing, self)
@@ -260,6 +247,7 @@ class _World:
             raise AssertionError("the entry is there")
         by_place = {(one.step_id, one.repetition): one for one in sent}
         types = {step.id: step.type for step in self._scenario.definition.all_steps}
+        taken = {one.outgoing.message_id: one.outgoing for one in self._recorder.taken}
         steps = []
         for one in passed:
             message = by_place.get((one.step_id, one.repetition))
@@ -272,8 +260,8 @@ class _World:
             }
             if one.reason:
                 line["reason"] = one.reason
-            if message and message.id in self._recorder.taken:
-                line["message"] = _shown(message.channel, self._recorder.taken[message.id])
+            if message and message.id in taken:
+                line["message"] = _shown(message.channel, taken[message.id])
             steps.append(line)
         return {"steps": steps, "ended": {"at": iso(entry.ended_at), "how": entry.ended_by, "status": entry.status}}
 

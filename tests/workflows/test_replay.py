@@ -10,9 +10,8 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from campaigns.models.signing import Signing
-from campaigns.workers.worker import workflow_runner, workflows
-from campaigns.workflows.converter import data_converter
 from campaigns.workflows.registry import load_journeys
+from campaigns.workflows.replay import make_replayer
 from tests.histories.record import STORIES
 from tests.support.product import SECRET_KEY
 
@@ -21,11 +20,7 @@ HISTORIES = sorted((Path(__file__).parents[1] / "histories").glob("*.json"))
 
 
 def replayer() -> Replayer:
-    return Replayer(
-        workflows=workflows(load_journeys(JOURNEYS), Signing(SECRET_KEY)),
-        data_converter=data_converter,
-        workflow_runner=workflow_runner(),
-    )
+    return make_replayer(load_journeys(JOURNEYS), Signing(SECRET_KEY))
 
 
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
