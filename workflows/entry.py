@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import Priority, RetryPolicy
-from temporalio.exceptions import ActivityError, FailureError
+from temporalio.exceptions import FailureError
 
 from campaigns.activities.contract import (
     DelayPlan,
@@ -22,7 +21,6 @@ from campaigns.activities.contract import (
     StepTask,
     until_text,
 )
-from campaigns.activities.delivery.activity import DeliveryActivities
 from campaigns.activities.progress import ProgressActivities
 from campaigns.models.decision import EndedBy
 from campaigns.models.journey.bucketing import variant_of
@@ -32,17 +30,8 @@ from campaigns.workflows.contract import Carried, EntryInput, EventSignal, ExitS
 from campaigns.workflows.inbox import Inbox, Listening
 from campaigns.workflows.runtime import Runtime, TemporalRuntime, Visit
 from campaigns.workflows.trail import MESSAGES, Trail
+from campaigns.workflows.tries import Tries
 
-# A local activity is short: where it does not succeed at once, the normal one takes over, with its queue and back-off.
-LOCAL_TIMEOUT = timedelta(seconds=10)
-SEND_TIMEOUT = timedelta(seconds=28)
-UNTIL_IT_WORKS = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=30))
-SEND_RETRIES = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(minutes=15))
-SEND_FOR = timedelta(days=1)
-QUEUED_RETRIES = replace(SEND_RETRIES, maximum_attempts=106)
-"""Where a provider's rate is limited the wait for one's turn is no retry: as many tries as a day holds."""
-TRANSACTIONAL, MARKETING = 1, 3
-"""Priorities of messages on the task queue; 3 is Temporal's own for all else."""
 END = Visit("end", 1)
 """Where the end of the entry is written: no step, whatever a step of that name does."""
 
@@ -68,11 +57,11 @@ class EntryWorkflow:
         self._exit: EndedBy | None = None
         self._held = False
         self._rescheduled = False
-        self._busy = False
         self._at_step: str | None = None
         carried = entry.carried or Carried()
         self._trail = Trail(carried)
         self._inbox = Inbox(carried.events, carried.seen)
+        self._tries: Tries
         self._completed = False
         self._skipped = carried.skipped
         self._began_at = carried.began_at
@@ -109,6 +98,7 @@ class EntryWorkflow:
     async def follow(self, story: Callable[[], Awaitable[None]]) -> str:
         """Runs the story to its end or to an exit, whichever comes first, and writes down how it ended."""
         self.runtime.details("beginning")
+        self._tries = Tries(self.runtime, self._entry.campaign, lambda: self._exit is not None)
         self._began_at = self._began_at or self.runtime.now()
         status, ended_by = await self._until_ended(story)
         if not (status == "completed" and self._completed):
@@ -180,7 +170,7 @@ class EntryWorkflow:
 
     def _may_exit(self) -> bool:
         """A message on its way is waited for, so that none goes out after the recorded exit."""
-        return self._exit is not None and not self._busy
+        return self._exit is not None and not self._tries.is_sending
 
     def _begin(self) -> None:
         """Begin the step that the entry has come to. Raise EntryEnded where the entry is to end."""
@@ -218,7 +208,8 @@ class EntryWorkflow:
         while True:
             self._held, self._rescheduled = True, False
             self.runtime.details(f"sending **{step.id}**")
-            result = await self._send(task, step)
+            result = await self._tries.send(self._trail.visit, task, transactional=step.transactional)
+            self._trail.drop_reports(task.entry.reports)
             if result.status != "hold":
                 break
             await self._hold(step.id, result)
@@ -243,50 +234,6 @@ class EntryWorkflow:
             )
         if self._held and self.runtime.is_long():
             self._continue_as_new(self._trail.resting())
-
-    async def _send(self, task: StepTask, outline: OutlineStep) -> SendResult:
-        """One local try, then the normal activity, which retries for a day.
-
-        Where the queue of messages is long, transactional ones go first, and campaigns take turns where the server
-        is set to be fair (https://docs.temporal.io/develop/task-queue-priority-fairness).
-        """
-        self._busy = True
-        try:
-            result: SendResult = await self.runtime.local(
-                self._trail.visit, DeliveryActivities.send_message, task, SEND_TIMEOUT
-            )
-        except FailureError:
-            result = SendResult("retry")
-        finally:
-            self._busy = False
-        while result.status == "retry":
-            self.runtime.details(f"sending **{task.step}**, trying again: {result.detail or 'no answer'}")
-            result = await self._send_by_queue(task, outline, result.queue)
-        self._trail.drop_reports(task.entry.reports)
-        return result
-
-    async def _send_by_queue(self, task: StepTask, outline: OutlineStep, queue: str | None) -> SendResult:
-        """The normal activity, on the queue of a provider whose rate is limited or on the worker's."""
-        try:
-            result: SendResult = await self.runtime.remote(
-                self._trail.visit,
-                DeliveryActivities.send_message,
-                task,
-                SEND_TIMEOUT,
-                QUEUED_RETRIES if queue else SEND_RETRIES,
-                None if queue else SEND_FOR,
-                finishes=True,
-                queue=queue,
-                priority=Priority(
-                    priority_key=TRANSACTIONAL if outline.transactional else MARKETING,
-                    fairness_key=self._entry.campaign,
-                ),
-            )
-        except ActivityError:
-            if self._exit is not None:
-                raise
-            result = await self._act(DeliveryActivities.give_up_message, task)
-        return result
 
     # Delays and waits.
 
@@ -366,14 +313,9 @@ class EntryWorkflow:
         return self._trail.task(self._ref())
 
     async def _act(self, method: Any, argument: EntryRef | StepTask | EndTask) -> Any:
-        """Call a short local activity; the normal one takes over where the database is away."""
+        """Call an activity of the present step, or the one that ends the entry, which stands at no step."""
         visit = END if isinstance(argument, EndTask) else self._trail.visit
-        try:
-            result = await self.runtime.local(visit, method, argument, LOCAL_TIMEOUT)
-        except FailureError:
-            if self._exit is not None and not isinstance(argument, EndTask):
-                raise
-            result = await self.runtime.remote(visit, method, argument, LOCAL_TIMEOUT * 2, UNTIL_IT_WORKS)
+        result = await self._tries.act(visit, method, argument)
         entry = argument if isinstance(argument, EntryRef) else argument.entry
         self._trail.drop_reports(entry.reports)
         return result
