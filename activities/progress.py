@@ -13,8 +13,8 @@ from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import OTHERWISE, Branch, Delay, UntilAttribute, UntilTime, Update
 from campaigns.models.journey.wallclock import Until, until_attribute, until_time
 from campaigns.models.store.database import Connection, Database
-from campaigns.models.store.queries import customers, entries, facts, messages, outbox, segments
-from campaigns.models.store.queries.campaigns import Definitions
+from campaigns.models.store.definitions import Definitions
+from campaigns.models.store.queries import customers, entries, facts, messages, outbox, segments, steps
 from campaigns.models.store.queries.outbox import DispatchRow
 from campaigns.models.store.queries.rescheduling import reschedule
 from campaigns.models.values import Json, utc_now
@@ -22,7 +22,7 @@ from campaigns.models.values import Json, utc_now
 
 async def write_reports(connection: Connection, entry: EntryRef, reports: Iterable[StepReport]) -> None:
     """Writes outcomes of an entry's steps."""
-    await messages.put_steps(connection, [step_row(entry, report) for report in reports])
+    await steps.put(connection, [step_row(entry, report) for report in reports])
 
 
 def step_row(entry: EntryRef, report: StepReport) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from sqlalchemy import event
 from campaigns.models.journey.definition import parse_definition
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import PostgresDatabase, migrate
+from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import campaigns
-from campaigns.models.store.queries.campaigns import Definitions
 from campaigns.models.values import utc_now
 from campaigns.starter.intake.events import Intake
 from campaigns.starter.intake.tracking import parse_call

@@ -18,7 +18,7 @@ from campaigns.cli.rows import CSV_SUFFIXES, BadFile, BadRow, Place, Row, read_r
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database, open_database
-from campaigns.models.store.queries import customers, events, imports
+from campaigns.models.store.queries import customers, erasures, events, imports
 from campaigns.models.store.queries.imports import Progress as Position
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.admission.admit import Person
@@ -139,20 +139,20 @@ class _Import:
 
     async def _make(self, connection: Connection, customer_ids: set[str], now: datetime) -> None:
         await customers.create_missing(connection, customer_ids, now)
-        if customer_ids and await customers.any_erased(connection):
+        if customer_ids and await erasures.any_erased(connection):
             signing = self.signing()
             for customer_id in sorted(customer_ids):
-                await customers.make_again(connection, customer_id, signing.hash("customer", customer_id))
+                await erasures.readmit(connection, customer_id, signing.hash("customer", customer_id))
 
     async def _without_erased(
         self, connection: Connection, parsed: list[tuple[int, TrackingCall]]
     ) -> list[tuple[int, TrackingCall]]:
         """Nobody who was erased comes back by an event."""
-        if not parsed or not await customers.any_erased(connection):
+        if not parsed or not await erasures.any_erased(connection):
             return parsed
         signing = self.signing()
         hashes = {message.user_id: signing.hash("customer", message.user_id or "") for _, message in parsed}
-        erased = await customers.erased_of(connection, hashes.values())
+        erased = await erasures.erased_among(connection, hashes.values())
         known = await customers.lock_many(connection, [one for one in hashes if one and hashes[one] in erased])
         kept = []
         for line, message in parsed:

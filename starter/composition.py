@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from campaigns.models.settings import Settings
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
-from campaigns.models.store.queries.campaigns import Definitions
+from campaigns.models.store.definitions import Definitions
 from campaigns.models.values import Json
 from campaigns.starter.admission.due_entries import DueEntries
 from campaigns.starter.feedback.consents import Subscriptions

@@ -14,8 +14,8 @@ from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.outline import OutlineStep, outline
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
-from campaigns.models.store.queries import entries, outbox
-from campaigns.models.store.queries.campaigns import Definitions
+from campaigns.models.store.definitions import Definitions
+from campaigns.models.store.queries import entries, outbox, steps
 from campaigns.models.store.queries.outbox import DispatchRow
 from campaigns.models.values import Json, utc_now
 from campaigns.workflows.client import EntryClient, Signal, workflow_id
@@ -103,7 +103,7 @@ class Dispatcher:
         # Only an entry that has left no trace is started: a closed run may be gone from Temporal.
         async with self._database.read() as connection:
             entry = await outbox.entry_to_start(connection, entry_id)
-            if entry is None or entry.status != "running" or await entries.has_begun(connection, entry_id):
+            if entry is None or entry.status != "running" or await steps.has_begun(connection, entry_id):
                 return True
             definition = await self._definitions.get(connection, entry.campaign_key, entry.version)
         await self._client.start(self._input(entry, definition))
@@ -126,7 +126,7 @@ class Dispatcher:
             entry = await outbox.entry_to_start(connection, row.entry_id)
             if entry is None or entry.status != "running":
                 return True
-            begun = await entries.has_begun(connection, row.entry_id)
+            begun = await steps.has_begun(connection, row.entry_id)
             definition = await self._definitions.get(connection, entry.campaign_key, entry.version)
         if begun:
             # It was started after the first try, or it is closed.

@@ -25,9 +25,10 @@ from campaigns.models.journey.definition import Definition, SegmentTrigger
 from campaigns.models.settings import Settings
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database, open_database
-from campaigns.models.store.queries import campaigns, entries, messages, outbox, segments
-from campaigns.models.store.queries.campaigns import Definitions
+from campaigns.models.store.definitions import Definitions
+from campaigns.models.store.queries import campaigns, entries, outbox, segments, steps
 from campaigns.models.store.queries.outbox import DispatchRow
+from campaigns.models.store.queries.templates import put as put_template
 from campaigns.models.store.tables import Table
 from campaigns.models.values import Json, time_moved_to, utc_now
 from campaigns.starter.admission.admit import exit_row
@@ -228,7 +229,7 @@ class Story:
     async def outcomes(self) -> list[tuple[str, str, str | None]]:
         """The steps in order, what became of each, and why or which way."""
         async with self._database.read() as connection:
-            rows = await messages.timeline(connection, self.entry_id)
+            rows = await steps.timeline(connection, self.entry_id)
         return [(row.step_id, row.outcome, row.reason) for row in rows]
 
     async def replay(self, journeys: Journeys) -> None:
@@ -242,7 +243,7 @@ class Story:
         async with self._database.write() as connection:
             await connection.run_sync(Table.metadata.create_all)
             for key, content in templates.items():
-                await campaigns.put_template(connection, key, content, now)
+                await put_template(connection, key, content, now)
             trigger = self.definition.trigger
             for key in trigger.segments if isinstance(trigger, SegmentTrigger) else ():
                 await segments.put(connection, key, key, True, now)

@@ -25,7 +25,7 @@ from campaigns.activities.senders.webhook import WebhookSender
 from campaigns.models.settings import RATED, Settings, SmtpServer
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database, open_database
-from campaigns.models.store.queries.campaigns import Definitions
+from campaigns.models.store.definitions import Definitions
 from campaigns.workflows import search_attributes
 from campaigns.workflows.client import TASK_QUEUE, connect
 from campaigns.workflows.registry import Journeys, all_workflows, load_journeys

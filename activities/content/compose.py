@@ -1,76 +1,16 @@
 """From a message step and a customer to a message that can go out, or the reason why none can."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-import phonenumbers
-from email_validator import EmailNotValidError, validate_email
 
 from campaigns.activities.content.rendering import Part, RenderingError, render
 from campaigns.activities.senders.base import Outgoing
+from campaigns.models.addresses import Unsendable
 from campaigns.models.journey.steps import Email, MessageBase, Push, Sms, Webhook, WhatsApp
-from campaigns.models.values import Json, no_control_characters
-
-ADDRESS_ATTRIBUTE = {"email": "email", "sms": "phone", "whatsapp": "phone", "push": "pushToken"}
-MAX_TOKEN = 4_096
-
-
-@dataclass(frozen=True)
-class Unsendable:
-    """Why there is no message: an outcome of the step, with its reason."""
-
-    outcome: str
-    reason: str
-    detail: str | None = None
-
-
-def address_of(channel: str, attributes: Json) -> str | Unsendable:
-    """The customer's address on the channel: a mail address (RFC 5321), a phone number in E.164, a push token.
-
-    A webhook has none of the customer's: its URL is the step's.
-    """
-    if channel == "webhook":
-        return ""
-    value = attributes.get(ADDRESS_ATTRIBUTE[channel])
-    if value is None or value == "":
-        return Unsendable("skipped", "no_address")
-    if not isinstance(value, str):
-        return Unsendable("failed", "invalid_address")
-    match channel:
-        case "email":
-            return _mail_address(value)
-        case "push":
-            return _push_token(value)
-        case _:
-            return _phone_number(value)
-
-
-def _mail_address(value: str) -> str | Unsendable:
-    try:
-        return validate_email(value.strip(), check_deliverability=False, strict=True, test_environment=True).normalized
-    except EmailNotValidError:
-        return Unsendable("failed", "invalid_address")
-
-
-def _push_token(value: str) -> str | Unsendable:
-    try:
-        token = no_control_characters(value.strip())
-    except ValueError:
-        return Unsendable("failed", "invalid_address")
-    return token if 0 < len(token) <= MAX_TOKEN else Unsendable("failed", "invalid_address")
-
-
-def _phone_number(value: str) -> str | Unsendable:
-    try:
-        number = phonenumbers.parse(value, None)
-    except phonenumbers.NumberParseException:
-        return Unsendable("failed", "invalid_address")
-    if not phonenumbers.is_possible_number(number):
-        return Unsendable("failed", "invalid_address")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+from campaigns.models.values import Json
 
 
 async def compose(

@@ -16,7 +16,6 @@ from uuid import uuid4
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from campaigns.activities.content.compose import Unsendable, address_of
 from campaigns.activities.content.link_tracking import track
 from campaigns.activities.contract import SendResult, StepTask, until_text
 from campaigns.activities.delivery.attempts import (
@@ -49,13 +48,14 @@ from campaigns.activities.senders.base import (
     Sender,
     Unknown,
 )
+from campaigns.models.addresses import Unsendable, address_of
 from campaigns.models.decision import EndedBy
 from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import Email, MessageBase
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database
-from campaigns.models.store.queries import campaigns, customers, entries, messages
-from campaigns.models.store.queries.campaigns import Definitions
+from campaigns.models.store.definitions import Definitions
+from campaigns.models.store.queries import campaigns, customers, entries, links, message_caps, messages, suppressions
 from campaigns.models.store.queries.messages import MessageRow, Recipient
 from campaigns.models.values import Json, parse_duration, utc_now
 
@@ -217,7 +217,7 @@ class DeliveryActivities:
         if found is None:
             return otherwise
         async with self._database.write() as connection:
-            await messages.was_sent(connection, outgoing.message_id, found.provider_id or "", utc_now())
+            await messages.mark_sent(connection, outgoing.message_id, found.provider_id or "", utc_now())
         return SendResult("sent")
 
     async def _ready(self, wanted: Draft, entry_id: str) -> _Ready | SendResult:
@@ -264,7 +264,7 @@ class DeliveryActivities:
         if isinstance(to, Unsendable) or step.channel == "webhook":
             return to
         hashed = self._signing.address_hash(step.channel, to)
-        against = await customers.against_address(connection, step.channel, hashed)
+        against = await suppressions.against_address(connection, step.channel, hashed)
         if against.suppressed:
             return Unsendable("skipped", "suppressed")
         if step.category == "marketing" and against.opted_out & {"", step.topic}:
@@ -355,10 +355,8 @@ class DeliveryActivities:
             if not claimed:
                 # Another attempt came first: whatever it did, the next try finds out.
                 return SendResult("retry", detail="an attempt is under way")
-            await messages.expose(connection, task.entry.entry_id, now)
-            await messages.keep_links(
-                connection, {one: url for one, url in ready.links.items() if one not in self._kept_links}
-            )
+            await entries.mark_exposed(connection, task.entry.entry_id, now)
+            await links.add(connection, {one: url for one, url in ready.links.items() if one not in self._kept_links})
         if len(self._kept_links) < KEPT_LINKS:
             self._kept_links.update(ready.links)
         return attempt
@@ -368,13 +366,13 @@ class DeliveryActivities:
         step = ready.step
         if step.category != "marketing" or step.channel == "webhook":
             return None
-        wanted = [cap for cap in await messages.caps(connection) if cap.channel in (None, step.channel)]
+        wanted = [cap for cap in await message_caps.listed(connection) if cap.channel in (None, step.channel)]
         # The customer's row is locked, so that two workers can't both take the last place.
         if not wanted or await customers.lock(connection, ready.customer_id) is None:
             return None
         for cap in wanted:
             since = now - parse_duration(cap.within)
-            if await messages.count_marketing(connection, ready.customer_id, cap.channel, since) >= cap.count:
+            if await message_caps.count_marketing(connection, ready.customer_id, cap.channel, since) >= cap.count:
                 on = f" on {cap.channel}" if cap.channel else ""
                 return SendResult("skipped", "frequency_cap", f"{cap.count} within {cap.within}{on}")
         return None
@@ -398,13 +396,13 @@ class DeliveryActivities:
             if isinstance(result, Refused) and result.bad_address:
                 channel = ready.step.channel
                 hashed = self._signing.address_hash(channel, ready.outgoing.to)
-                await customers.suppress(connection, channel, hashed, f"refused: {result.reason}"[:255], now)
+                await suppressions.add(connection, channel, hashed, f"refused: {result.reason}"[:255], now)
             if response is not None:
                 await messages.keep_response(connection, message_id, response)
             if outcome.status in ("retry", "failed"):
                 # Nobody was exposed: the mark that the claim made is taken back.
                 before = await messages.last_exposure(connection, entry_id, message_id)
-                await messages.expose(connection, entry_id, before)
+                await entries.mark_exposed(connection, entry_id, before)
             if outcome.status == "retry":
                 await write_reports(connection, task.entry, [waiting(task, outcome.detail)])
             else:
@@ -436,9 +434,9 @@ class DeliveryActivities:
 
     async def _hold(self, connection: Connection, task: StepTask, result: SendResult) -> SendResult:
         # The campaign's row is locked against a `resume` that would not see the mark; if it came first, try again.
-        if result.until is None and await campaigns.status_locked(connection, task.entry.campaign) != "paused":
+        if result.until is None and await campaigns.lock_status(connection, task.entry.campaign) != "paused":
             return SendResult("retry", detail="the campaign has just gone on")
-        await entries.hold(connection, task.entry.entry_id, result.reason or "held")
+        await entries.mark_held(connection, task.entry.entry_id, result.reason or "held")
         until = until_text(result.until) if result.until else None
         held = waiting(task, ", ".join(filter(None, (f"held: {result.reason}", until, result.detail))))
         await write_reports(connection, task.entry, [*task.entry.reports, held])

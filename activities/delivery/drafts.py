@@ -3,15 +3,16 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from campaigns.activities.content.compose import Unsendable, compose
+from campaigns.activities.content.compose import compose
 from campaigns.activities.contract import SendResult, StepTask
 from campaigns.activities.senders.base import Outgoing
+from campaigns.models.addresses import Unsendable
 from campaigns.models.decision import Trigger
 from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import MessageBase
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries import campaigns, messages
+from campaigns.models.store.queries import messages, templates
 from campaigns.models.store.queries.messages import MessageRow, Recipient
 from campaigns.models.values import Json, iso
 
@@ -47,7 +48,7 @@ async def draft(
     otherwise: SendResult | None = None,
 ) -> Draft:
     """The draft, with the template and the answers that it needs."""
-    template = await campaigns.template(connection, step.template) if step.template else None
+    template = await templates.get(connection, step.template) if step.template else None
     answers = await messages.responses(connection, task.entry.entry_id, definition.saved_answers)
     return Draft(step, recipient, message_id, to, template, answers, otherwise)
 

@@ -4,14 +4,15 @@ from uuid import uuid4
 
 from temporalio import activity
 
-from campaigns.activities.content.compose import ADDRESS_ATTRIBUTE, Unsendable, address_of, compose
+from campaigns.activities.content.compose import compose
 from campaigns.activities.contract import SendResult
 from campaigns.activities.delivery.attempts import for_history, outcome_of
 from campaigns.activities.senders.base import Sender
+from campaigns.models.addresses import ADDRESS_ATTRIBUTE, Unsendable, address_of
 from campaigns.models.journey.steps import Email, MessageBase, Push, Sms, WhatsApp
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
-from campaigns.models.store.queries import customers
+from campaigns.models.store.queries import suppressions
 
 _STEPS: dict[str, type[MessageBase]] = {"email": Email, "sms": Sms, "whatsapp": WhatsApp, "push": Push}
 
@@ -37,7 +38,7 @@ class TestSendActivities:
             return SendResult(to.outcome, to.reason)
         hashed = self._signing.address_hash(channel, to)
         async with self._database.read() as connection:
-            against = await customers.against_address(connection, channel, hashed)
+            against = await suppressions.against_address(connection, channel, hashed)
         if against.suppressed:
             return SendResult("skipped", "suppressed")
         message_id = uuid4().hex

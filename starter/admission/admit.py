@@ -9,8 +9,9 @@ from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
 from campaigns.models.journey.conditions import Facts, holds, value_at
 from campaigns.models.journey.definition import Definition, EventTrigger, Interval, SegmentTrigger
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries import decisions, due_entries, entries, facts, outbox, segments
-from campaigns.models.store.queries.campaigns import CampaignRow, Definitions
+from campaigns.models.store.definitions import Definitions
+from campaigns.models.store.queries import decisions, due_entries, entries, facts, holdouts, outbox, segments
+from campaigns.models.store.queries.campaigns import CampaignRow
 from campaigns.models.store.queries.entries import PastEntries, RunningEntry
 from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
 from campaigns.models.values import Json, parse_duration
@@ -77,7 +78,7 @@ async def admit(
         made.append(_decision(verdict, entry_id, person.now))
     await decisions.add(connection, [_decision_row(decision, person, trigger) for decision in made])
     held_out = [one.campaign for one in made if one.outcome is Outcome.HOLDOUT and not person.erased]
-    await decisions.add_holdouts(connection, held_out, person.id, person.now)
+    await holdouts.add(connection, held_out, person.id, person.now)
     await outbox.add(connection, owed, person.now + SWEEP_AFTER)
     return made, owed
 

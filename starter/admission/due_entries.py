@@ -10,8 +10,8 @@ from temporalio import activity
 from campaigns.models.decision import Outcome, Trigger
 from campaigns.models.journey.definition import Definition
 from campaigns.models.store.database import Connection, Database
+from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import campaigns, due_entries, segments
-from campaigns.models.store.queries.campaigns import Definitions
 from campaigns.models.store.queries.outbox import DispatchRow
 from campaigns.models.values import iso, utc_now
 from campaigns.starter.admission.admit import admit

@@ -7,15 +7,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from campaigns.activities.content.compose import ADDRESS_ATTRIBUTE, address_of
+from campaigns.models.addresses import ADDRESS_ATTRIBUTE, address_of
 from campaigns.models.journey.conditions import needs
 from campaigns.models.journey.definition import Definition, EventTrigger, mentioned_templates, placed_conditions
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.segment_rules import known_rule
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries import campaigns, customers, events, segments
-from campaigns.models.store.queries.customers import AgainstAddress
+from campaigns.models.store.queries import consents, events, segments, suppressions, templates
+from campaigns.models.store.queries.suppressions import AgainstAddress
 from campaigns.models.values import Id, Instant, Json, Name, Strict
 from campaigns.starter.intake.tracking import check_attributes
 from campaigns.workflows.registry import Journeys
@@ -98,11 +98,11 @@ async def known_facts(
 ) -> Json:
     """What a scenario takes from the real database: templates, and what is known of the customer."""
     found: Json = {
-        "templates": await campaigns.templates(connection, [key for _, _, key in mentioned_templates(definition)])
+        "templates": await templates.get_many(connection, [key for _, _, key in mentioned_templates(definition)])
     }
     found["rules"] = {row.key: row.rule for row in await segments.by_rule(connection)}
     found["against"] = {
-        channel: await customers.against_address(connection, channel, signing.address_hash(channel, to))
+        channel: await suppressions.against_address(connection, channel, signing.address_hash(channel, to))
         for channel in ADDRESS_ATTRIBUTE
         if isinstance(to := address_of(channel, attributes), str)
     }
@@ -110,7 +110,7 @@ async def known_facts(
         rules = [known_rule(rule) for rule in found["rules"].values()]
         wanted = needs([*(condition for _, condition in placed_conditions(definition)), *rules])
         found["segments"] = await segments.of_customer(connection, customer_id)
-        found["consents"] = await customers.consents(connection, customer_id)
+        found["consents"] = await consents.of_customer(connection, customer_id)
         found["events"] = [
             Happening(past.name, past.properties, past.at)
             for past in await events.history(connection, customer_id, wanted.events)

@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
-from campaigns.activities.content.compose import address_of
 from campaigns.activities.delivery.activity import DeliveryActivities
 from campaigns.activities.progress import ProgressActivities
 from campaigns.activities.senders.base import Outgoing, Sender
 from campaigns.activities.senders.recorder import Recorder
+from campaigns.models.addresses import address_of
 from campaigns.models.decision import Trigger
 from campaigns.models.journey.definition import (
     EventTrigger,
@@ -24,8 +24,20 @@ from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.segment_rules import known_rule, mentions
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database, open_database
-from campaigns.models.store.queries import campaigns, customers, entries, events, messages, outbox, segments
-from campaigns.models.store.queries.campaigns import Definitions
+from campaigns.models.store.definitions import Definitions
+from campaigns.models.store.queries import (
+    campaigns,
+    consents,
+    customers,
+    entries,
+    events,
+    messages,
+    outbox,
+    segments,
+    steps,
+    suppressions,
+    templates,
+)
 from campaigns.models.store.queries.outbox import DispatchRow
 from campaigns.models.store.tables import Table
 from campaigns.models.values import Json, iso, time_moved_to
@@ -179,7 +191,7 @@ class _World:
             await customers.lock_or_create(connection, scenario.customer_id, scenario.at)
             await customers.write_attributes(connection, scenario.customer_id, scenario.attributes, scenario.at)
             for said in scenario.consents:
-                await customers.put_consent(
+                await consents.put(
                     connection, scenario.customer_id, said.channel, said.topic, said.status, said.source, said.at
                 )
             await self._seed_against(connection)
@@ -191,7 +203,7 @@ class _World:
             for key in scenario.segments:
                 await segments.add_member(connection, key, scenario.customer_id, scenario.at)
             for key, content in scenario.templates.items():
-                await campaigns.put_template(connection, key, content, scenario.at)
+                await templates.put(connection, key, content, scenario.at)
             await self._seed_events(connection)
             await self._seed_entry(connection)
 
@@ -200,9 +212,9 @@ class _World:
         for channel, against in self._scenario.against.items():
             hashed = self._signing.address_hash(channel, str(address_of(channel, self._scenario.attributes)))
             if against.suppressed:
-                await customers.suppress(connection, channel, hashed, "known", at)
+                await suppressions.add(connection, channel, hashed, "known", at)
             kept = {"subject_hash": hashed, "channel": channel, "source": "known", "at": at}
-            await customers.keep_opt_outs(connection, [{**kept, "topic": topic} for topic in against.opted_out])
+            await consents.keep_opt_outs(connection, [{**kept, "topic": topic} for topic in against.opted_out])
 
     async def _seed_events(self, connection: Connection) -> None:
         past = [one for one in self._scenario.events if one.at < self._scenario.at]
@@ -241,14 +253,14 @@ class _World:
         """As the API answers."""
         async with self._database.read() as connection:
             entry = await entries.get(connection, ENTRY)
-            passed = await messages.timeline(connection, ENTRY)
+            passed = await steps.timeline(connection, ENTRY)
             sent = await messages.of_entry(connection, ENTRY)
         if entry is None:
             raise AssertionError("the entry is there")
         by_place = {(one.step_id, one.repetition): one for one in sent}
         types = {step.id: step.type for step in self._scenario.definition.all_steps}
         taken = {one.outgoing.message_id: one.outgoing for one in self._recorder.taken}
-        steps = []
+        lines = []
         for one in passed:
             message = by_place.get((one.step_id, one.repetition))
             line = {
@@ -262,8 +274,8 @@ class _World:
                 line["reason"] = one.reason
             if message and message.id in taken:
                 line["message"] = _shown(message.channel, taken[message.id])
-            steps.append(line)
-        return {"steps": steps, "ended": {"at": iso(entry.ended_at), "how": entry.ended_by, "status": entry.status}}
+            lines.append(line)
+        return {"steps": lines, "ended": {"at": iso(entry.ended_at), "how": entry.ended_by, "status": entry.status}}
 
 
 def _shown(channel: str, outgoing: Outgoing) -> Json:

@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
 
-from campaigns.activities.content.compose import address_of
+from campaigns.models.addresses import address_of
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database
-from campaigns.models.store.queries import customers, topics
+from campaigns.models.store.queries import consents, customers, topics
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.intake.events import Intake
 from campaigns.starter.intake.tracking import parse_call
@@ -45,7 +45,7 @@ class Subscriptions:
                 and await self._wants_more(connection, channel, topic, customer_id)
             ):
                 status = "pending"
-            await customers.put_consent(connection, customer_id, channel, topic, status, source, now)
+            await consents.put(connection, customer_id, channel, topic, status, source, now)
             if status == "subscribed":
                 await self._forget_opt_out(connection, attributes, channel, topic)
         if status == "pending":
@@ -57,7 +57,7 @@ class Subscriptions:
         """The topic that the token's customer may confirm, or has confirmed; None where there is nothing to confirm."""
         channel, topic, customer_id = _parts(self._signing.value_of("confirm", token))
         async with self._database.read() as connection:
-            said = _said(await customers.consents(connection, customer_id), channel, topic)
+            said = _said(await consents.of_customer(connection, customer_id), channel, topic)
             return None if said is None or said.status == "unsubscribed" else await self._name(connection, topic)
 
     async def confirm(self, token: str) -> str | None:
@@ -65,14 +65,14 @@ class Subscriptions:
         channel, topic, customer_id = _parts(self._signing.value_of("confirm", token))
         async with self._database.write() as connection:
             attributes = await customers.lock(connection, customer_id)
-            said = _said(await customers.consents(connection, customer_id), channel, topic)
+            said = _said(await consents.of_customer(connection, customer_id), channel, topic)
             if attributes is None or said is None or said.status == "unsubscribed":
                 return None
             name = await self._name(connection, topic)
             if said.status == "subscribed":
                 return name
             source = f"{said.source}, confirmed"[:255]
-            await customers.put_consent(connection, customer_id, channel, topic, "subscribed", source, utc_now())
+            await consents.put(connection, customer_id, channel, topic, "subscribed", source, utc_now())
             await self._forget_opt_out(connection, attributes, channel, topic)
         await self._event(customer_id, CONFIRMED, channel, topic)
         return name
@@ -84,14 +84,14 @@ class Subscriptions:
         """Whether the topic asks for a confirmation that the customer has not given yet."""
         if not any(one.key == topic and one.double_opt_in for one in await topics.listed(connection)):
             return False
-        said = _said(await customers.consents(connection, customer_id), channel, topic)
+        said = _said(await consents.of_customer(connection, customer_id), channel, topic)
         return said is None or said.status != "subscribed"
 
     async def _forget_opt_out(self, connection: Connection, attributes: Json, channel: str, topic: str) -> None:
         address = address_of(channel, attributes)
         if isinstance(address, str):
             hashed = self._signing.address_hash(channel, address)
-            await customers.forget_opt_out(connection, hashed, channel, topic)
+            await consents.delete_opt_out(connection, hashed, channel, topic)
 
     async def _event(self, customer_id: str, name: str, channel: str, topic: str, **more: str) -> None:
         properties = {"channel": channel, "topic": topic, **more}

@@ -10,7 +10,7 @@ from typing import Literal
 
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
-from campaigns.models.store.queries import customers, messages, topics
+from campaigns.models.store.queries import consents, customers, messages, suppressions, topics
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.intake.events import Intake, MessageOrigin
 from campaigns.starter.intake.tracking import parse_call
@@ -59,7 +59,7 @@ class MessageEvents:
             # The customer was erased: it only counts.
             async with self._database.write() as connection:
                 for one in marks:
-                    await messages.mark(connection, message_id, one, utc_now())
+                    await messages.mark_happened(connection, message_id, one, utc_now())
             return True
         event = {
             "userId": origin.customer_id,
@@ -84,7 +84,7 @@ class MessageEvents:
             if await messages.status(connection, message_id) in (None, "sent", "failed"):
                 return
         async with self._database.write() as connection:
-            await messages.was_sent(connection, message_id, provider_id, utc_now())
+            await messages.mark_sent(connection, message_id, provider_id, utc_now())
 
     async def suppress(self, message_id: str, reason: str) -> None:
         """The address of the message gets nothing more on its channel."""
@@ -92,7 +92,7 @@ class MessageEvents:
             origin = await messages.origin(connection, message_id)
             if origin and origin.address:
                 hashed = self._signing.address_hash(origin.channel, origin.address)
-                await customers.suppress(connection, origin.channel, hashed, reason, utc_now())
+                await suppressions.add(connection, origin.channel, hashed, reason, utc_now())
 
     async def unsubscribe(self, message_id: str, source: str) -> None:
         """The customer unsubscribes from all marketing of the message's channel; again is harmless."""
@@ -101,7 +101,7 @@ class MessageEvents:
             if origin is None or origin.customer_id is None:
                 return
             if await customers.lock(connection, origin.customer_id) is not None:
-                await customers.put_consent(
+                await consents.put(
                     connection, origin.customer_id, origin.channel, "", "unsubscribed", source, utc_now()
                 )
         await self.happened(message_id, "unsubscribed", {"source": source})
@@ -115,7 +115,7 @@ class MessageEvents:
             known = await topics.listed(connection)
             said = {
                 one.topic: one.status
-                for one in await customers.consents(connection, origin.customer_id)
+                for one in await consents.of_customer(connection, origin.customer_id)
                 if one.channel == origin.channel
             }
         left = said.get("") == "unsubscribed"
@@ -139,7 +139,7 @@ class MessageEvents:
                 chosen[""] = True
             for topic, subscribed in chosen.items():
                 status = "subscribed" if subscribed else "unsubscribed"
-                await customers.put_consent(
+                await consents.put(
                     connection, origin.customer_id, origin.channel, topic, status, "preference page", utc_now()
                 )
 
@@ -151,12 +151,12 @@ class MessageEvents:
             known = await messages.customers_at(connection, channel, address)
             for customer_id in known:
                 if await customers.lock(connection, customer_id) is not None:
-                    await customers.put_consent(connection, customer_id, channel, "", status, source, now)
+                    await consents.put(connection, customer_id, channel, "", status, source, now)
             if status == "unsubscribed":
                 row = {"subject_hash": hashed, "channel": channel, "topic": "", "source": source, "at": now}
-                await customers.keep_opt_outs(connection, [row])
+                await consents.keep_opt_outs(connection, [row])
             else:
-                await customers.forget_opt_out(connection, hashed, channel, "")
+                await consents.delete_opt_out(connection, hashed, channel, "")
         return known
 
 

@@ -6,25 +6,29 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import uuid4
 
-from campaigns.activities.content.compose import address_of
+from campaigns.models.addresses import address_of
 from campaigns.models.decision import Decision, EndedBy, Trigger
 from campaigns.models.journey.conditions import Condition, Facts, PropertyIs, holds, walk
 from campaigns.models.journey.definition import GOAL, Definition, SegmentTrigger
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database
+from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import (
     campaigns,
+    consents,
     customers,
     decisions,
     entries,
+    erasures,
     events,
     facts,
+    holdouts,
     messages,
     outbox,
     segments,
 )
-from campaigns.models.store.queries.campaigns import CampaignRow, Definitions
+from campaigns.models.store.queries.campaigns import CampaignRow
 from campaigns.models.store.queries.entries import RunningEntry
 from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
 from campaigns.models.store.queries.rescheduling import reschedule
@@ -132,7 +136,7 @@ class Intake:
         for message in messages:
             if message.user_id and (message.type == "identify" or message.event_name in concern.names):
                 quiet_ids.discard(message.user_id)
-        held = await events.hold(connection, quiet_ids)
+        held = await customers.hold(connection, quiet_ids)
         quiet = [message for message in messages if message.user_id is None or message.user_id in held]
         if not quiet:
             return {}
@@ -261,9 +265,9 @@ class Intake:
                 if status == "running":
                     await entries.end(connection, entry_id, "exited", EndedBy.ERASED, now)
             await entries.make_anonymous(connection, [entry_id for entry_id, _ in found])
-            await customers.keep_opt_outs(connection, await self._opt_outs(connection, customer_id, attributes))
+            await consents.keep_opt_outs(connection, await self._opt_outs(connection, customer_id, attributes))
             await decisions.make_anonymous(connection, customer_id)
-            await customers.erase(connection, customer_id, self._signing.hash("customer", customer_id), now)
+            await erasures.erase_customer(connection, customer_id, self._signing.hash("customer", customer_id), now)
             owed = [DispatchRow(f"erase-{entry_id}", "erase", entry_id, {}) for entry_id, _ in found]
             await outbox.add(connection, owed, now + SWEEP_AFTER)
         self._dispatcher.dispatch(owed)
@@ -272,7 +276,7 @@ class Intake:
     async def _opt_outs(self, connection: Connection, customer_id: str, attributes: Json) -> list[Json]:
         """What the customer has unsubscribed from, by the hashes of their id and of their addresses."""
         rows = []
-        for said in await customers.consents(connection, customer_id):
+        for said in await consents.of_customer(connection, customer_id):
             if said.status != "unsubscribed":
                 continue
             kept = {"channel": said.channel, "topic": said.topic, "source": said.source, "at": said.at}
@@ -295,8 +299,8 @@ class Intake:
                 return None
             hashed = self._signing.hash("customer", customer_id)
             if creates:
-                await customers.make_again(connection, customer_id, hashed)
-            elif await customers.erased_of(connection, [hashed]):
+                await erasures.readmit(connection, customer_id, hashed)
+            elif await erasures.erased_among(connection, [hashed]):
                 return Person(customer_id, {}, True, utc_now())
             attributes = await customers.lock_or_create(connection, customer_id, utc_now())
         running = await entries.running_of_customer(connection, customer_id)
@@ -378,7 +382,7 @@ class Intake:
         if GOAL in matches:
             matches.remove(GOAL)
             if definition.goal and _within(definition, entry.entered_at, person.now):
-                await entries.convert(connection, entry.id, person.now)
+                await entries.mark_converted(connection, entry.id, person.now)
                 if definition.goal.exit:
                     requested = await entries.request_exit(connection, entry.id, EndedBy.GOAL)
                     return [exit_row(entry.id, EndedBy.GOAL)] if requested else []
@@ -435,14 +439,14 @@ class Intake:
                 connection, person, entry.id, entry.trigger or {}, trigger, [definition.goal and definition.goal.where]
             )
             if _reaches(definition, asked) and _within(definition, entry.entered_at, person.now):
-                await entries.convert(connection, entry.id, person.now)
+                await entries.mark_converted(connection, entry.id, person.now)
         if origin:
             return
-        for key, since in (await decisions.unconverted_holdouts(connection, person.id, goals)).items():
+        for key, since in (await holdouts.unconverted(connection, person.id, goals)).items():
             where = goals[key].goal
             asked = await self._facts(connection, person, None, {}, trigger, [where and where.where])
             if _reaches(goals[key], asked) and _within(goals[key], since, person.now):
-                await decisions.convert_holdout(connection, key, person.id, person.now)
+                await holdouts.mark_converted(connection, key, person.id, person.now)
 
 
 def _reaches(definition: Definition, facts: Facts) -> bool:
@@ -463,7 +467,7 @@ def _left_all(definition: Definition, still: frozenset[str]) -> bool:
 async def _mark(connection: Connection, origin: MessageOrigin | None) -> None:
     if origin:
         for what in origin.marks:
-            await messages.mark(connection, origin.message_id, what, utc_now())
+            await messages.mark_happened(connection, origin.message_id, what, utc_now())
 
 
 def _asks_for_step(where: Condition | None) -> bool:

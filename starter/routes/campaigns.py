@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 from campaigns.models.journey.definition import Definition, SegmentTrigger, mentioned_segments, mentioned_templates
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries import campaigns, due_entries, entries, events, outbox, segments
+from campaigns.models.store.queries import campaigns, due_entries, entries, events, outbox, segments, templates
 from campaigns.models.store.queries.campaigns import CampaignRow
 from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
 from campaigns.models.values import Json, iso, utc_now
@@ -121,8 +121,8 @@ async def get_readiness(key: CampaignKey, parts: Parts) -> Json:
     async with parts.database.read() as connection:
         row = await _row(connection, key)
         definition = await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
-        templates = await campaigns.templates(connection, [name for _, _, name in mentioned_templates(definition)])
-    return {"campaign": key, "checks": await readiness(parts.settings, definition, templates)}
+        contents = await templates.get_many(connection, [name for _, _, name in mentioned_templates(definition)])
+    return {"campaign": key, "checks": await readiness(parts.settings, definition, contents)}
 
 
 @router.get("/{key}/statistics")
@@ -188,9 +188,9 @@ async def _check_names(connection: Connection, definition: Definition) -> None:
     named = list(mentioned_segments(definition))
     missing = await segments.missing(connection, [segment for _, segment in named])
     errors = [FieldError(place, f"there is no segment {segment!r}") for place, segment in named if segment in missing]
-    templates = list(mentioned_templates(definition))
-    known = await campaigns.templates(connection, [template for _, _, template in templates])
-    for place, step, template in templates:
+    mentioned = list(mentioned_templates(definition))
+    known = await templates.get_many(connection, [template for _, _, template in mentioned])
+    for place, step, template in mentioned:
         if template not in known:
             errors.append(FieldError(place, f"there is no template {template!r}"))
         elif known[template]["channel"] != {"whatsapp": "sms"}.get(step.channel, step.channel):

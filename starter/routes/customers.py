@@ -7,7 +7,7 @@ from pydantic import Field
 
 from campaigns.models.journey.steps import Line
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.store.queries import customers, decisions, entries, segments
+from campaigns.models.store.queries import consents, customers, decisions, entries, segments
 from campaigns.models.values import Json, Key, Strict, iso, no_control_characters
 from campaigns.starter.composition import Parts
 from campaigns.starter.http.bodies import Body, parse, takes
@@ -113,10 +113,10 @@ async def get_customer(customer_id: str, parts: Parts) -> Json:
         attributes = await customers.get(connection, customer_id)
         if attributes is None:
             raise not_found("customer", customer_id)
-        said = await customers.consents(connection, customer_id)
+        said = await consents.of_customer(connection, customer_id)
         found = await entries.page(connection, 1000, None, customer_id=customer_id)
         of = await segments.of_customer(connection, customer_id)
-    consents = [
+    shown = [
         {
             "channel": row.channel,
             "topic": row.topic or None,
@@ -127,7 +127,7 @@ async def get_customer(customer_id: str, parts: Parts) -> Json:
         for row in said
     ]
     listed = [entry_json(row) for row in found]
-    return {**attributes, "id": customer_id, "segments": sorted(of), "consents": consents, "entries": listed}
+    return {**attributes, "id": customer_id, "segments": sorted(of), "consents": shown, "entries": listed}
 
 
 @router.delete("/{customer_id:path}", status_code=204)

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from campaigns.models.decision import EndedBy
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.store.queries import entries, messages, outbox
+from campaigns.models.store.queries import entries, messages, outbox, steps
 from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.admission.admit import exit_row
@@ -41,9 +41,9 @@ async def get_entry(entry_id: str, parts: Parts) -> Json:
         entry = await entries.get(connection, entry_id)
         if entry is None:
             raise not_found("entry", entry_id)
-        steps = await messages.timeline(connection, entry_id)
+        passed = await steps.timeline(connection, entry_id)
         sent = await messages.of_entry(connection, entry_id)
-    return {**entry_json(entry), "timeline": timeline_json(entry, steps, sent)}
+    return {**entry_json(entry), "timeline": timeline_json(entry, passed, sent)}
 
 
 @router.post("/{entry_id}/exit", status_code=202)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from campaigns.models.store.queries import messages
+from campaigns.models.store.queries import links
 from campaigns.starter.composition import Parts
 from campaigns.starter.feedback.message_events import Choice
 from campaigns.starter.http.bodies import read_body
@@ -58,7 +58,7 @@ async def clicked(token: str, request: Request, parts: Parts) -> Response:
     """Leads to where the link was stored to lead, and counts; a machine that follows every link does not."""
     message_id, _, link_id = (parts.signing.value_of("click", token) or "").partition(".")
     async with parts.database.read() as connection:
-        url = await messages.link(connection, link_id) if link_id else None
+        url = await links.url_of(connection, link_id) if link_id else None
     if url is None:
         return _page("Link", _NOT_VALID, 404)
     if not _is_machine(request):

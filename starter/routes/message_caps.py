@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.store.queries import messages
-from campaigns.models.store.queries.messages import Cap
+from campaigns.models.store.queries import message_caps
+from campaigns.models.store.queries.message_caps import Cap
 from campaigns.models.values import Json, PositiveDuration, Strict
 from campaigns.starter.composition import Parts
 from campaigns.starter.http.bodies import Body, parse
@@ -42,7 +42,7 @@ async def put_message_caps(body: Body, parts: Parts) -> list[Json]:
             [FieldError(one.field.removeprefix("caps").lstrip(".") or "body", one.detail) for one in invalid.errors]
         ) from None
     async with parts.database.write() as connection:
-        await messages.put_caps(connection, [Cap(cap.channel, cap.count, cap.within) for cap in wanted])
+        await message_caps.replace(connection, [Cap(cap.channel, cap.count, cap.within) for cap in wanted])
     return [cap.model_dump() for cap in wanted]
 
 
@@ -50,4 +50,4 @@ async def put_message_caps(body: Body, parts: Parts) -> list[Json]:
 async def get_message_caps(parts: Parts) -> list[Json]:
     """The caps."""
     async with parts.database.read() as connection:
-        return [asdict(cap) for cap in await messages.caps(connection)]
+        return [asdict(cap) for cap in await message_caps.listed(connection)]

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import Field, model_validator
 
-from campaigns.activities.content.compose import ADDRESS_ATTRIBUTE, Unsendable, address_of, content_parts, in_locale
+from campaigns.activities.content.compose import content_parts, in_locale
 from campaigns.activities.content.rendering import RenderingError, check, render
+from campaigns.models.addresses import ADDRESS_ATTRIBUTE, Unsendable, address_of
 from campaigns.models.journey.steps import Line, Text
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.store.queries import campaigns, customers
+from campaigns.models.store.queries import customers, templates
 from campaigns.models.values import Id, Json, Strict, iso, utc_now
 from campaigns.starter.composition import Parts, Services
 from campaigns.starter.http.bodies import Body, parse, takes
@@ -102,7 +103,7 @@ async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
     if errors := (await asyncio.to_thread(check, texts)).errors:
         raise Invalid([FieldError(place, reason) for place, reason in errors.items()])
     async with parts.database.write() as connection:
-        await campaigns.put_template(connection, key, content, utc_now())
+        await templates.put(connection, key, content, utc_now())
     return {"key": key, **content}
 
 
@@ -110,7 +111,7 @@ async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
 async def get_template(key: TemplateKey, parts: Parts) -> Json:
     """A template."""
     async with parts.database.read() as connection:
-        content = await campaigns.template(connection, key)
+        content = await templates.get(connection, key)
     if content is None:
         raise not_found("template", key)
     return {"key": key, **content}
@@ -153,7 +154,7 @@ async def test_send(key: TemplateKey, body: Body, parts: Parts) -> Json:
 async def _for_customer(parts: Services, key: str, wanted: TemplatePreview) -> tuple[Json, Json]:
     """The template's content in the customer's locale, and the variables of its texts."""
     async with parts.database.read() as connection:
-        content = await campaigns.template(connection, key)
+        content = await templates.get(connection, key)
         attributes: Json | None = wanted.customer
         if wanted.customer_id is not None:
             attributes = await customers.get(connection, wanted.customer_id)

@@ -114,7 +114,7 @@ class Rules:
         for customer_id in sorted({*page.enter, *page.leave, *page.turning}):
             await self._intake.look_again(customer_id, touch, triggers=row.recompute_triggers)
         async with self._database.write() as connection:
-            await segments.recomputed(connection, row.key, row.rule_version, page.last)
+            await segments.mark_recomputed(connection, row.key, row.rule_version, page.last)
         return page.last is not None or key is None
 
     async def _apply(self, row: SegmentRow, rule: Condition) -> bool:
@@ -126,7 +126,7 @@ class Rules:
             now = utc_now()
             belongs = segment_sql.compiled(connection, rule, now)
             last = await segment_sql.apply(connection, row.key, belongs, known.recomputed_to, SQL_PAGE, now, "rule")
-            await segments.recomputed(connection, row.key, row.rule_version, last)
+            await segments.mark_recomputed(connection, row.key, row.rule_version, last)
         return last is not None
 
     async def turn_once(self) -> int:

@@ -98,20 +98,20 @@ async def test_another_starter_starts_the_entry_while_the_signal_is_on_its_way(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ):
     """Nothing has begun when the signal finds no workflow, and then it has: the event is signalled all the same."""
-    from campaigns.models.store.queries import entries
+    from campaigns.models.store.queries import steps
 
     starter, start, signal = await _start_and_signal_owed(product)
-    original = entries.has_begun
+    original = steps.has_begun
 
     async def other_starts_then(connection: object, entry_id: str) -> bool:
-        monkeypatch.setattr(entries, "has_begun", original)
+        monkeypatch.setattr(steps, "has_begun", original)
         found = await original(connection, entry_id)
         assert await starter.parts.dispatcher.act(start)
         await starter.until_waiting("c", "wait")
         return found
 
     async with product.worker():
-        monkeypatch.setattr(entries, "has_begun", other_starts_then)
+        monkeypatch.setattr(steps, "has_begun", other_starts_then)
         assert await starter.parts.dispatcher.act(signal)
         await starter.until_ended("c")
     assert len(product.providers.mails) == 1

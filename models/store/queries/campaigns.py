@@ -1,19 +1,15 @@
 """Campaigns, their versions and what triggers them."""
 
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, update
 
 from campaigns.models.journey.definition import Definition, SegmentTrigger
-from campaigns.models.journey.steps import Step
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert
-from campaigns.models.store.tables import Campaign, CampaignTrigger, CampaignVersion, Template
-from campaigns.models.values import Json
+from campaigns.models.store.tables import Campaign, CampaignTrigger, CampaignVersion
 
 
 class CampaignRow(NamedTuple):
@@ -27,63 +23,6 @@ class CampaignRow(NamedTuple):
     created_at: datetime
     updated_at: datetime
     paused_because: str | None
-
-
-class Code(Protocol):
-    """The journeys in code that this process knows."""
-
-    def steps(self, name: str) -> list[Step]:
-        """The steps that the journey declares."""
-        ...
-
-    def accepts(self, name: str, properties: Json) -> bool:
-        """Whether a trigger with these properties is what the journey expects."""
-        ...
-
-    def completed(self, name: str, properties: Json) -> Json:
-        """The trigger's properties with the defaults of those that were left out."""
-        ...
-
-
-class Definitions:
-    """Parsed definitions by key and version. What has been live is frozen, so it is kept; a draft is not.
-
-    The steps of a journey in code are those that the code of this process declares: running entries follow it.
-    """
-
-    def __init__(self, code: Code, size: int = 1000) -> None:
-        self._code = code
-        self._kept: OrderedDict[tuple[str, int], Definition] = OrderedDict()
-        self._size = size
-
-    async def get(self, connection: Connection, key: str, version: int, *, frozen: bool = True) -> Definition:
-        """The definition; raises LookupError where there is no such version."""
-        known = self._kept.get((key, version))
-        if known is not None and frozen:
-            self._kept.move_to_end((key, version))
-            return known
-        statement = select(CampaignVersion.definition).where(
-            CampaignVersion.campaign_key == key, CampaignVersion.version == version
-        )
-        raw = (await connection.execute(statement)).scalar_one_or_none()
-        if raw is None:
-            raise LookupError(f"campaign {key} has no version {version}")
-        definition = Definition.model_validate(raw)
-        if definition.workflow is not None:
-            definition = definition.with_steps_of_code(self._code.steps(definition.workflow))
-        if frozen:
-            self._kept[key, version] = definition
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
-        return definition
-
-    def accepts(self, definition: Definition, properties: Json) -> bool:
-        """Whether the campaign's journey, if it is in code, expects a trigger with these properties."""
-        return definition.workflow is None or self._code.accepts(definition.workflow, properties)
-
-    def completed(self, definition: Definition, properties: Json) -> Json:
-        """The trigger's properties, with the defaults that a journey in code has for those that were left out."""
-        return properties if definition.workflow is None else self._code.completed(definition.workflow, properties)
 
 
 def _rows() -> Any:
@@ -100,7 +39,7 @@ async def get(connection: Connection, key: str, *, lock: bool = False) -> Campai
     return CampaignRow(*row) if row else None
 
 
-async def status_locked(connection: Connection, key: str) -> str | None:
+async def lock_status(connection: Connection, key: str) -> str | None:
     """The status, which cannot change before the transaction's end."""
     statement = select(Campaign.status).where(Campaign.key == key).with_for_update(read=True)
     return (await connection.execute(statement)).scalar_one_or_none()
@@ -184,24 +123,3 @@ def _listening() -> Any:
     types: Any = bindparam("types", expanding=True)
     statement = statement.where(CampaignTrigger.type.in_(types), CampaignTrigger.name == bindparam("name"))
     return statement.order_by(Campaign.created_at, Campaign.key)
-
-
-async def put_template(connection: Connection, key: str, content: Json, now: datetime) -> None:
-    """Makes or changes a template."""
-    statement = insert(connection, Template).values(key=key, content=content, created_at=now, updated_at=now)
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["key"], set_={"content": content, "updated_at": now})
-    )
-
-
-async def template(connection: Connection, key: str) -> Json | None:
-    """A template's content."""
-    return (await connection.execute(select(Template.content).where(Template.key == key))).scalar_one_or_none()
-
-
-async def templates(connection: Connection, keys: Iterable[str]) -> dict[str, Json]:
-    """The content of those of the templates that exist."""
-    rows: Sequence[Any] = (
-        await connection.execute(select(Template.key, Template.content).where(Template.key.in_(set(keys))))
-    ).all()
-    return dict(rows)

@@ -1,7 +1,7 @@
 """Decisions and holdouts."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, select, update
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert, insert_of
-from campaigns.models.store.tables import Decision, Holdout, PrunedDecisions
+from campaigns.models.store.tables import Decision, PrunedDecisions
 
 
 async def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
@@ -75,26 +75,3 @@ async def prune(connection: Connection, before: datetime, limit: int) -> int:
             statement.on_conflict_do_update(index_elements=["campaign_key", "outcome"], set_={"number": more})
         )
     return len(rows)
-
-
-async def add_holdouts(connection: Connection, campaigns: Iterable[str], customer_id: str, now: datetime) -> None:
-    """Remembers that the campaigns left the customer out."""
-    rows = [{"campaign_key": key, "customer_id": customer_id, "since": now} for key in campaigns]
-    if rows:
-        await connection.execute(insert(connection, Holdout).values(rows).on_conflict_do_nothing())
-
-
-async def unconverted_holdouts(
-    connection: Connection, customer_id: str, campaigns: Iterable[str]
-) -> dict[str, datetime]:
-    """Those of the campaigns that left the customer out, with the time, and saw no conversion yet."""
-    statement = select(Holdout.campaign_key, Holdout.since).where(
-        Holdout.customer_id == customer_id, Holdout.campaign_key.in_(list(campaigns)), Holdout.converted_at.is_(None)
-    )
-    return dict((await connection.execute(statement)).all())
-
-
-async def convert_holdout(connection: Connection, campaign: str, customer_id: str, now: datetime) -> None:
-    """Counts the conversion of one who was left out."""
-    statement = update(Holdout).where(Holdout.campaign_key == campaign, Holdout.customer_id == customer_id)
-    await connection.execute(statement.values(converted_at=now))

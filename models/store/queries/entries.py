@@ -164,7 +164,7 @@ async def _settle_messages(connection: Connection, entry_id: str, now: datetime)
     )
 
 
-async def convert(connection: Connection, entry_id: str, now: datetime) -> None:
+async def mark_converted(connection: Connection, entry_id: str, now: datetime) -> None:
     """Counts the conversion of an entry once, and credits its last message."""
     statement = update(Entry).where(Entry.id == entry_id, Entry.converted_at.is_(None)).values(converted_at=now)
     if not (await connection.execute(statement)).rowcount:
@@ -186,7 +186,7 @@ async def ended_since(connection: Connection, customer_id: str, campaigns: Itera
     return (await connection.execute(statement)).all()
 
 
-async def hold(connection: Connection, entry_id: str, reason: str) -> None:
+async def mark_held(connection: Connection, entry_id: str, reason: str) -> None:
     """Marks why the entry's next message may not go now."""
     await connection.execute(update(Entry).where(Entry.id == entry_id).values(held=reason))
 
@@ -236,7 +236,12 @@ async def make_anonymous(connection: Connection, entry_ids: list[str]) -> None:
         await connection.execute(update(StepOutcome).where(StepOutcome.entry_id.in_(some)).values(detail=None))
 
 
-async def has_begun(connection: Connection, entry_id: str) -> bool:
-    """Whether the entry's workflow has left a trace."""
-    statement = select(StepOutcome.step_id).where(StepOutcome.entry_id == entry_id).limit(1)
-    return (await connection.execute(statement)).first() is not None
+@cache
+def _mark_exposed() -> Any:
+    table: Any = Entry.__table__
+    return update(table).where(table.c.id == bindparam("entry")).values(exposed_at=bindparam("at"), held=None)
+
+
+async def mark_exposed(connection: Connection, entry_id: str, at: datetime | None) -> None:
+    """When a message of the entry was last accepted, or may have been; None takes a claim's mark back."""
+    await connection.execute(_mark_exposed(), {"entry": entry_id, "at": at})

@@ -76,22 +76,6 @@ async def concerning(connection: Connection, names: Iterable[str], customer_ids:
     return Concern(found["name"], found["known"], found["running"])
 
 
-@cache
-def _hold() -> Any:
-    ids: Any = bindparam("ids", expanding=True)
-    statement = select(Customer.id).where(Customer.id.in_(ids)).order_by(Customer.id)
-    return statement.with_for_update(read=True, key_share=True, skip_locked=True)
-
-
-async def hold(connection: Connection, customer_ids: Iterable[str]) -> set[str]:
-    """Those of the customers who now cannot be erased before the transaction's end; whom others hold is left out.
-
-    Not for one who is locked later in the same transaction: two that both did so would wait for each other.
-    """
-    ids = list(set(customer_ids))
-    return set((await connection.execute(_hold(), {"ids": ids})).scalars()) if ids else set()
-
-
 async def add_many(connection: Connection, rows: list[dict[str, Any]]) -> dict[str, Json]:
     """Adds messages; those that are known by their id are left as they are. The answers that were given, by id."""
     answers: dict[str, Json] = {}

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from campaigns.models.journey.conditions import Condition, Facts, needs
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries import events, messages, segments
+from campaigns.models.store.queries import events, segments, steps
 from campaigns.models.values import Json
 
 
@@ -31,7 +31,7 @@ async def load(
         if wanted.segments and customer_id
         else frozenset(),
         events=await events.history(connection, customer_id, wanted.events) if customer_id else (),
-        steps=await messages.statuses(connection, entry_id, wanted.steps) if entry_id else {},
+        steps=await steps.statuses(connection, entry_id, wanted.steps) if entry_id else {},
     )
 
 

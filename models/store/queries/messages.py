@@ -1,24 +1,20 @@
 """Messages: the claim before the first try, what came of each attempt; and the outcomes of steps."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, exists, func, or_, select, update
+from sqlalchemy import and_, bindparam, exists, or_, select, update
 
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries.statements import insert, insert_of
+from campaigns.models.store.queries.statements import insert_of
 from campaigns.models.store.tables import (
     Campaign,
     Consent,
     Customer,
     Entry,
-    Link,
     Message,
-    MessageCap,
-    StepOutcome,
     Topic,
 )
 from campaigns.models.values import Json
@@ -167,48 +163,12 @@ async def settle(
     return bool((await connection.execute(_settle(), parameters)).rowcount)
 
 
-@cache
-def _expose() -> Any:
-    table: Any = Entry.__table__
-    return update(table).where(table.c.id == bindparam("entry")).values(exposed_at=bindparam("at"), held=None)
-
-
-async def expose(connection: Connection, entry_id: str, at: datetime | None) -> None:
-    """When a message of the entry was last accepted, or may have been; None takes a claim's mark back."""
-    await connection.execute(_expose(), {"entry": entry_id, "at": at})
-
-
 async def last_exposure(connection: Connection, entry_id: str, but_for: str) -> datetime | None:
     """When a message of the entry other than this one was last accepted, or may have been."""
     statement = select(Message.settled_at, Message.claimed_at).where(
         Message.entry_id == entry_id, Message.id != but_for, Message.status.in_(("sent", "unknown", "sending"))
     )
     return max((settled or claimed for settled, claimed in await connection.execute(statement)), default=None)
-
-
-@cache
-def _put_steps(dialect: str) -> Any:
-    table = StepOutcome.__table__
-    statement = insert_of(dialect, table)
-    later = {name: getattr(statement.excluded, name) for name in ("outcome", "reason", "detail", "ended_at")}
-    return statement.on_conflict_do_update(
-        index_elements=["entry_id", "step_id", "repetition"], set_=later, where=table.c.outcome == "waiting"
-    )
-
-
-async def put_steps(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    """Writes what became of passages through steps; when one was entered stays, and so does a final outcome."""
-    if rows:
-        await connection.execute(_put_steps(connection.dialect.name), rows)
-
-
-async def timeline(connection: Connection, entry_id: str) -> Sequence[Any]:
-    """What became of each step that the entry has come to, in order."""
-    statement = select(
-        StepOutcome.step_id, StepOutcome.repetition, StepOutcome.outcome, StepOutcome.reason, StepOutcome.detail,
-        StepOutcome.entered_at, StepOutcome.ended_at,
-    ).where(StepOutcome.entry_id == entry_id)  # fmt: skip
-    return (await connection.execute(statement.order_by(StepOutcome.position))).all()
 
 
 async def of_entry(connection: Connection, entry_id: str) -> Sequence[Any]:
@@ -218,30 +178,6 @@ async def of_entry(connection: Connection, entry_id: str) -> Sequence[Any]:
         Message.attempt, Message.settled_at, Message.id,
     ).where(Message.entry_id == entry_id)  # fmt: skip
     return (await connection.execute(statement)).all()
-
-
-async def statuses(connection: Connection, entry_id: str, steps: Iterable[str]) -> dict[str, frozenset[str]]:
-    """What is true of the messages of these steps, for conditions."""
-    wanted = list(steps)
-    if not wanted:
-        return {}
-    found: dict[str, set[str]] = {}
-    rows = await connection.execute(
-        select(Message.step_id, Message.status, *(getattr(Message, f"{what}_at") for what in HAPPENINGS)).where(
-            Message.entry_id == entry_id, Message.step_id.in_(wanted)
-        )
-    )
-    for step, status, *times in rows:
-        happened = [what for what, at in zip(HAPPENINGS, times, strict=True) if at is not None]
-        found.setdefault(step, set()).update([status, *happened])
-    skipped = await connection.execute(
-        select(StepOutcome.step_id).where(
-            StepOutcome.entry_id == entry_id, StepOutcome.step_id.in_(wanted), StepOutcome.outcome == "skipped"
-        )
-    )
-    for (step,) in skipped:
-        found.setdefault(step, set()).add("skipped")
-    return {step: frozenset(one) for step, one in found.items()}
 
 
 async def keep_response(connection: Connection, message_id: str, response: Any) -> None:
@@ -260,7 +196,7 @@ async def responses(connection: Connection, entry_id: str, steps: Mapping[str, s
     return {name: kept[step] for name, step in steps.items() if step in kept}
 
 
-async def mark(connection: Connection, message_id: str, what: str, now: datetime) -> bool:
+async def mark_happened(connection: Connection, message_id: str, what: str, now: datetime) -> bool:
     """Whether this is the first time that it happened to the message."""
     column = getattr(Message, f"{what}_at")
     statement = update(Message).where(Message.id == message_id, column.is_(None))
@@ -272,7 +208,7 @@ async def status(connection: Connection, message_id: str) -> str | None:
     return (await connection.execute(select(Message.status).where(Message.id == message_id))).scalar_one_or_none()
 
 
-async def was_sent(connection: Connection, message_id: str, provider_id: str, now: datetime) -> None:
+async def mark_sent(connection: Connection, message_id: str, provider_id: str, now: datetime) -> None:
     """The provider says that it has the message: what nobody knew is settled."""
     statement = update(Message).where(Message.id == message_id, Message.status.in_(("unknown", "sending", "retry")))
     await connection.execute(statement.values(status="sent", provider_id=provider_id, error=None, settled_at=now))
@@ -306,60 +242,6 @@ async def customers_at(connection: Connection, channel: str, address: str) -> li
     statement = select(Entry.customer_id).join(Message, Message.entry_id == Entry.id).distinct()
     statement = statement.where(Message.address == address, Message.channel == channel, Entry.customer_id.is_not(None))
     return sorted((await connection.execute(statement)).scalars())
-
-
-async def keep_links(connection: Connection, links: Mapping[str, str]) -> None:
-    """Keeps where links lead, by their ids."""
-    rows = [{"id": link_id, "url": url} for link_id, url in sorted(links.items())]
-    if rows:
-        await connection.execute(insert(connection, Link).on_conflict_do_nothing(), rows)
-
-
-async def link(connection: Connection, link_id: str) -> str | None:
-    """Where the link leads."""
-    return (await connection.execute(select(Link.url).where(Link.id == link_id))).scalar_one_or_none()
-
-
-@dataclass(frozen=True)
-class Cap:
-    """So many marketing messages a customer may get on the channel, or on all, within some time."""
-
-    channel: str | None
-    count: int
-    within: str
-
-
-async def caps(connection: Connection) -> list[Cap]:
-    """The caps, in their order."""
-    return [Cap(*row) for row in await connection.execute(_caps())]
-
-
-@cache
-def _caps() -> Any:
-    return select(MessageCap.channel, MessageCap.count, MessageCap.within).order_by(MessageCap.position)
-
-
-async def put_caps(connection: Connection, wanted: Sequence[Cap]) -> None:
-    """Replaces the caps."""
-    await connection.execute(delete(MessageCap))
-    rows = [{"position": position, **asdict(cap)} for position, cap in enumerate(wanted)]
-    if rows:
-        await connection.execute(insert(connection, MessageCap), rows)
-
-
-async def count_marketing(connection: Connection, customer_id: str, channel: str | None, since: datetime) -> int:
-    """How many marketing messages the customer has got, or is about to get, that began after this."""
-    statement = select(func.count()).select_from(Message).join(Entry, Entry.id == Message.entry_id)
-    statement = statement.where(
-        Entry.customer_id == customer_id,
-        Message.category == "marketing",
-        Message.channel != "webhook",
-        Message.status != "failed",
-        Message.claimed_at > since,
-    )
-    if channel is not None:
-        statement = statement.where(Message.channel == channel)
-    return int((await connection.execute(statement)).scalar_one())
 
 
 async def known_provider_ids(connection: Connection, provider_ids: Iterable[str]) -> set[str]:

@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import uuid4
 
 from campaigns.models.store.database import Connection
+from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import outbox
-from campaigns.models.store.queries.campaigns import Definitions
 from campaigns.models.store.queries.entries import RunningEntry
 from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
 

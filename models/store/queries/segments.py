@@ -116,7 +116,7 @@ async def to_recompute(connection: Connection) -> SegmentRow | None:
     return SegmentRow(*row) if row else None
 
 
-async def recomputed(connection: Connection, key: str, rule_version: int, to: str | None) -> None:
+async def mark_recomputed(connection: Connection, key: str, rule_version: int, to: str | None) -> None:
     """The rule of that version was applied to all customers up to this one; to all, where that is None."""
     statement = update(Segment).where(Segment.key == key, Segment.rule_version == rule_version)
     await connection.execute(statement.values(recomputed_to=to))

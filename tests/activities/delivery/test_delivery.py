@@ -110,12 +110,12 @@ async def test_what_stops_a_message_is_an_outcome(product: Product, starter: Sta
 
 
 async def test_a_suppressed_address_gets_nothing_transactional_either(product: Product, starter: Starter):
-    from campaigns.models.store.queries import customers
+    from campaigns.models.store.queries import suppressions
 
     parts = starter.parts
     async with parts.database.write() as connection:
         hashed = parts.signing.hash("email", "ann@example.com")
-        await customers.suppress(connection, "email", hashed, "hard bounce", utc_now())
+        await suppressions.add(connection, "email", hashed, "hard bounce", utc_now())
     await starter.customer("ann", email="Ann@Example.com")
     async with product.worker():
         await enter(starter, {**MAIL, "category": "transactional"})

@@ -1,0 +1,45 @@
+"""Addresses that get nothing more, and what else speaks against an address."""
+
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, literal, select, union_all
+
+from campaigns.models.store.database import Connection
+from campaigns.models.store.queries.statements import insert
+from campaigns.models.store.tables import OptOut, Suppression
+
+
+@cache
+def _against() -> Any:
+    address: Any = bindparam("address")
+    channel: Any = bindparam("channel")
+    suppressed = select(literal("suppressed"), Suppression.reason).where(
+        Suppression.channel == channel, Suppression.address_hash == address
+    )
+    opted_out = select(literal("opted_out"), OptOut.topic).where(
+        OptOut.channel == channel, OptOut.subject_hash == address
+    )
+    return union_all(suppressed, opted_out)
+
+
+class AgainstAddress(NamedTuple):
+    """What speaks against an address on a channel, whoever's it is."""
+
+    suppressed: bool
+    opted_out: frozenset[str]
+    """Topics that an erased customer with this address had unsubscribed from; the empty one is the whole channel."""
+
+
+async def against_address(connection: Connection, channel: str, address_hash: str) -> AgainstAddress:
+    """What speaks against the address on the channel."""
+    rows = (await connection.execute(_against(), {"channel": channel, "address": address_hash})).all()
+    topics = frozenset(value for kind, value in rows if kind == "opted_out")
+    return AgainstAddress(any(kind == "suppressed" for kind, _ in rows), topics)
+
+
+async def add(connection: Connection, channel: str, address_hash: str, reason: str, now: datetime) -> None:
+    """Suppresses the address; the first reason stays."""
+    row = {"channel": channel, "address_hash": address_hash, "reason": reason, "at": now}
+    await connection.execute(insert(connection, Suppression).values(row).on_conflict_do_nothing())
