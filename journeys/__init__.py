@@ -1,4 +1,7 @@
-"""The place of journeys in code: each module here is loaded by starter and worker. This is all that one imports."""
+"""The place of journeys in code: starter and worker load each module below this package; `examples` holds ours.
+
+What this module exports is all that a journey imports of the product.
+"""
 
 from campaigns.workflows.code.conditions import (
     attribute,

@@ -8,7 +8,8 @@ async with telling(AbandonedCart) as story:
     assert story.sent() == [("reminder", hours(1)), ("call-back", days(1))]
 """
 
-from campaigns.testing.story import Sent, Story, telling
+from campaigns.testing.stage import telling
+from campaigns.testing.story import Sent, Story
 from campaigns.testing.time_skipping import Unavailable
 
 __all__ = ["Sent", "Story", "Unavailable", "telling"]

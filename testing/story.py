@@ -1,30 +1,21 @@
 """One customer on one journey: the product's own admission, intake and activities; only the providers are stand-ins."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import (
-    ActivityInboundInterceptor,
-    ExecuteActivityInput,
-    Interceptor,
-)
 
 from campaigns.activities.senders.base import Sender
 from campaigns.activities.senders.recorder import Recorder, Taken
 from campaigns.models.decision import Decision, EndedBy, Outcome
 from campaigns.models.journey.definition import Definition, SegmentTrigger
-from campaigns.models.settings import Settings
 from campaigns.models.signing import Signing
-from campaigns.models.store.database import Database, open_database
+from campaigns.models.store.database import Database
 from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import campaigns, entries, outbox, segments, steps
 from campaigns.models.store.queries.outbox import DispatchRow
@@ -32,17 +23,11 @@ from campaigns.models.store.queries.templates import put as put_template
 from campaigns.models.store.tables import Table
 from campaigns.models.values import Json, time_moved_to, utc_now
 from campaigns.starter.admission.admit import exit_row
-from campaigns.starter.authoring.checking import checked_definition
 from campaigns.starter.intake.events import Intake
 from campaigns.starter.intake.tracking import parse_call
 from campaigns.starter.relay import Dispatcher
-from campaigns.testing.time_skipping import time_skipping_server
-from campaigns.workers.worker import make_workers
-from campaigns.workflows import search_attributes
 from campaigns.workflows.client import EntryClient, workflow_id
-from campaigns.workflows.code.journey import Journey
-from campaigns.workflows.converter import data_converter
-from campaigns.workflows.registry import Journeys, load_journeys
+from campaigns.workflows.registry import Journeys
 from campaigns.workflows.replay import make_replayer
 from campaigns.workflows.trail import MESSAGES
 
@@ -66,23 +51,6 @@ class Sent:
     text: str
     """The text of a mail, the body of any other message."""
     html: str
-
-
-class _SkippedTime(Interceptor):
-    """Activities live in the time of the server, not of the machine."""
-
-    def __init__(self, environment: WorkflowEnvironment) -> None:
-        self._environment = environment
-
-    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        environment = self._environment
-
-        class Inbound(ActivityInboundInterceptor):
-            async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-                with time_moved_to(await environment.get_current_time()):
-                    return await self.next.execute_activity(input)
-
-        return Inbound(next)
 
 
 class Story:
@@ -294,49 +262,6 @@ class Story:
             text=outgoing.text or "",
             html=outgoing.html or "",
         )
-
-
-@asynccontextmanager
-async def telling(
-    journey: "type[Journey[Any]] | Mapping[str, Any]", *, templates: Mapping[str, Json] | None = None, **settings: Any
-) -> AsyncIterator[Story]:
-    """A story of a journey, in code or as data; settings of the campaign may be given, in the words of its JSON.
-
-    At its end the story is replayed, so that a journey that would not go on after a worker's restart fails here.
-    Raises Unavailable where the time-skipping server cannot be had.
-    """
-    if isinstance(journey, type):
-        journeys, raw = Journeys([journey]), {"workflow": journey.__name__, **settings}
-    else:
-        journeys, raw = load_journeys(), {**journey, **settings}
-    definition = checked_definition(raw, journeys)
-    async with AsyncExitStack() as stack:
-        directory = stack.enter_context(TemporaryDirectory(prefix="campaigns-story-"))
-        environment = await stack.enter_async_context(
-            await WorkflowEnvironment.start_time_skipping(
-                test_server_existing_path=str(time_skipping_server()),
-                test_server_startup_timeout=timedelta(seconds=60),
-                data_converter=data_converter,
-            )
-        )
-        await search_attributes.register(environment.client)
-        database = open_database(f"sqlite:///{Path(directory) / 'story.db'}")
-        stack.push_async_callback(database.close)
-        story = Story(environment, database, definition, journeys)
-        await story.prepare(templates or {})
-        (worker,) = make_workers(
-            environment.client,
-            database,
-            Settings(secret_key=SecretStr(SECRET), public_url="https://campaigns.test", rate_limits=None),
-            story.senders,
-            journeys=journeys,
-            interceptors=[_SkippedTime(environment)],
-            task_queue="story",
-        )
-        async with worker:
-            yield story
-            if story.entry_id:
-                await story.replay(journeys)
 
 
 def _to_the_minute(duration: timedelta) -> timedelta:
