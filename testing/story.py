@@ -225,11 +225,11 @@ class Story:
     async def _begin(self, decisions: "list[Decision] | list[Json]") -> None:
         if not decisions:
             raise AssertionError("nothing listens for the trigger, or the customer is a member already")
-        said = decisions[0].to_json() if isinstance(decisions[0], Decision) else decisions[0]
-        if said["outcome"] != Outcome.ENTERED:
-            raise AssertionError(f"the customer did not enter: {said['outcome']}")
-        self.entry_id = said["entry_id"]
-        self.began_at = datetime.fromisoformat(said["decided_at"])
+        decision = decisions[0].to_json() if isinstance(decisions[0], Decision) else decisions[0]
+        if decision["outcome"] != Outcome.ENTERED:
+            raise AssertionError(f"the customer did not enter: {decision['outcome']}")
+        self.entry_id = decision["entry_id"]
+        self.began_at = datetime.fromisoformat(decision["decided_at"])
         await self._act()
 
     async def _act(self, *asked: DispatchRow) -> None:

@@ -50,15 +50,15 @@ def _downloaded(directory: Path) -> bool:
         subprocess.run([sys.executable, "-c", _DOWNLOAD, str(directory)], capture_output=True, timeout=60, check=True)
     except (subprocess.SubprocessError, OSError):
         return False
-    found = next((path for path in directory.iterdir() if path.is_file()), None)
-    if found is None:
+    server = next((path for path in directory.iterdir() if path.is_file()), None)
+    if server is None:
         return False
-    found.rename(directory / "server")
+    server.rename(directory / "server")
     return True
 
 
 def _needed(command: str) -> str:
-    found = shutil.which(command)
-    if found is None:
+    path = shutil.which(command)
+    if path is None:
         raise Unavailable(f"the time-skipping server needs a download, or {command}")
-    return found
+    return path

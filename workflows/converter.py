@@ -20,7 +20,7 @@ class SharedPayloadConverter(CompositePayloadConverter):
 
     def __init__(self) -> None:
         converters = DefaultPayloadConverter.default_encoding_payload_converters
-        super().__init__(*(_JSON if isinstance(one, JSONPlainPayloadConverter) else one for one in converters))
+        super().__init__(*(_JSON if isinstance(each, JSONPlainPayloadConverter) else each for each in converters))
 
 
 data_converter = DataConverter(payload_converter_class=SharedPayloadConverter)

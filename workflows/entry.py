@@ -68,35 +68,35 @@ class EntryWorkflow:
 
     @workflow.signal(name="event", description="An event of the customer's that this entry listens for.")
     def on_event(self, event: EventSignal) -> None:
-        """Keeps the event, once by its id, until a wait asks for it."""
+        """Keep the event, once by its id, until a wait asks for it."""
         self._inbox.keep(event)
 
     @workflow.signal(name="exit", description="Takes the customer out of the journey, whatever it waits for.")
     def on_exit(self, request: ExitSignal) -> None:
-        """Ends the entry as soon as nothing is on its way; the first cause stays."""
+        """End the entry as soon as nothing is on its way; the first cause stays."""
         if self._exit is None:
             known = request.cause in EndedBy.__members__.values()
             self._exit = EndedBy(request.cause) if known else EndedBy.OPERATOR
 
     @workflow.signal(name="skip_wait", description="Ends the present delay or wait, as if its time had passed.")
     def on_skip_wait(self) -> None:
-        """Ends the present delay or wait; without one, nothing."""
+        """End the present delay or wait; without one, do nothing."""
         self._skipped = True
 
     @workflow.signal(name="resume", description="The campaign goes on: a held message is tried again.")
     def on_resume(self) -> None:
-        """Wakes a held message."""
+        """Wake a held message."""
         self._held = False
 
     @workflow.signal(name="reschedule", description="The customer's timezone or a date has changed: plans again.")
     def on_reschedule(self) -> None:
-        """A delay until a time, and quiet hours, are planned again; other steps take no notice."""
+        """Plan a delay until a time, or quiet hours, again; other steps take no notice."""
         self._rescheduled = True
 
     # How an entry runs.
 
     async def follow(self, story: Callable[[], Awaitable[None]]) -> str:
-        """Runs the story to its end or to an exit, whichever comes first, and writes down how it ended."""
+        """Run the story to its end or to an exit, whichever comes first; return how it ended, which is written down."""
         self.runtime.details("beginning")
         self._tries = Tries(self.runtime, self._entry.campaign, lambda: self._exit is not None)
         self._began_at = self._began_at or self.runtime.now()
@@ -107,10 +107,10 @@ class EntryWorkflow:
         return f"{status}: {ended_by.value}"
 
     async def do(self, step: OutlineStep, following: OutlineStep | None = None, *, is_last: bool = False) -> str | None:
-        """Does the step. Answers a message's outcome, or the name of the way to go on.
+        """Do the step; return a message's outcome, the name of the way to go on, or None for any other step.
 
         Where it is known what follows a message, a delay or the end, that is written with the message's outcome.
-        Raises EntryEnded where the entry has ended.
+        Raise EntryEnded where the entry has ended.
         """
         if self._at_step is not None:
             raise RuntimeError(f"{step.id}: steps are done one after the other, and {self._at_step} is not done yet")
@@ -184,7 +184,7 @@ class EntryWorkflow:
         self._trail.begin(self.runtime.now())
 
     def _continue_as_new(self, rest: Rest | None) -> None:
-        """Takes along what is still to be known; the steps that were passed are not done again."""
+        """Begin a new run with what is still to be known; the steps that were passed are not done again."""
         carried = Carried(
             passed=self._trail.passed,
             rest=rest,
@@ -221,7 +221,7 @@ class EntryWorkflow:
         return result.status
 
     async def _hold(self, step: str, result: SendResult) -> None:
-        """Waits until the message may be tried again."""
+        """Wait until the message may be tried again."""
         if result.until is None:
             since = self.runtime.now().isoformat(timespec="minutes").replace("+00:00", "Z")
             self.runtime.details(f"**{step}** is held: the campaign is {result.reason}, since {since}")
@@ -246,7 +246,7 @@ class EntryWorkflow:
         self._trail.report("completed", self.runtime.now())
 
     async def _delay_until(self, step: str) -> None:
-        """A delay whose end depends on the customer: it is planned again when their zone or date changes."""
+        """Wait until a time that depends on the customer: it is planned again when their zone or date changes."""
         while True:
             self._rescheduled = False
             task = replace(self._task(), now=self.runtime.now())
@@ -288,7 +288,7 @@ class EntryWorkflow:
         await self._sleep(end, happened)
 
     async def _sleep(self, end: datetime, happened: Callable[[], bool]) -> None:
-        """Until the end, or until something has happened; goes on in a new run where the history is long."""
+        """Sleep until the end, or until something has happened; go on in a new run where the history is long."""
         left = max(end - self.runtime.now(), timedelta(0))
         in_time = await self.runtime.wait(
             lambda: self._skipped or happened() or self.runtime.is_long(), left, self._trail.visit

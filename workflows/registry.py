@@ -25,10 +25,12 @@ class Journeys:
 
     def __init__(self, classes: Iterable[type[Journey[Any]]] = ()) -> None:
         self._classes: dict[str, type[Journey[Any]]] = {}
-        for one in classes:
-            known = self._classes.setdefault(one.__name__, one)
-            if known is not one:
-                raise SystemExit(f"campaigns: {one.__module__}.{one.__name__}: {known.__module__} has that name too")
+        for journey in classes:
+            known = self._classes.setdefault(journey.__name__, journey)
+            if known is not journey:
+                raise SystemExit(
+                    f"campaigns: {journey.__module__}.{journey.__name__}: {known.__module__} has that name too"
+                )
 
     @property
     def classes(self) -> list[type[Journey[Any]]]:
@@ -73,12 +75,12 @@ def all_workflows(journeys: Journeys, signing: Signing) -> list[type]:
 def load_journeys(directory: Path | None = None) -> Journeys:
     """Imports the modules in their place, and those of the directory. Raises SystemExit that names what is wrong."""
     place = importlib.import_module(PLACE)
-    modules = [_import(found.name) for found in pkgutil.walk_packages(place.__path__, f"{PLACE}.")]
+    modules = [_import(module.name) for module in pkgutil.walk_packages(place.__path__, f"{PLACE}.")]
     if directory is not None:
         if not directory.is_dir():
             raise SystemExit(f"campaigns: CAMPAIGNS_JOURNEYS: {directory} is no directory")
         modules += [load_file(path) for path in sorted(directory.glob("*.py")) if not path.name.startswith("_")]
-    return Journeys(one for module in modules for one in journeys_in(module))
+    return Journeys(journey for module in modules for journey in journeys_in(module))
 
 
 def load_file(path: Path) -> ModuleType:

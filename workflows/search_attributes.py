@@ -27,11 +27,11 @@ def of_entry(entry: EntryInput) -> TypedSearchAttributes:
 async def register(client: Client) -> str | None:
     """Registers what is missing; a warning where that is not allowed, as on Temporal Cloud."""
     keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-    wanted = {"CampaignKey": keyword, "CustomerId": keyword, "CampaignVersion": IndexedValueType.INDEXED_VALUE_TYPE_INT}
-    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=wanted)
+    kinds = {"CampaignKey": keyword, "CustomerId": keyword, "CampaignVersion": IndexedValueType.INDEXED_VALUE_TYPE_INT}
+    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=kinds)
     try:
         await client.operator_service.add_search_attributes(request)
     except RPCError as error:
         if error.status != RPCStatusCode.ALREADY_EXISTS:
-            return f"search attributes could not be registered ({error.message}); please add {', '.join(wanted)}"
+            return f"search attributes could not be registered ({error.message}); please add {', '.join(kinds)}"
     return None

@@ -26,7 +26,7 @@ class SimulatedRuntime:
         self, start: datetime, activities: list[object], after_activity: Callable[[], Any], limit: int
     ) -> None:
         self._now = start
-        self._activities = {type(one): one for one in activities}
+        self._activities = {type(holder): holder for holder in activities}
         self._after_activity = after_activity
         self._left = limit
         self._under_way = 0
@@ -69,7 +69,9 @@ class SimulatedRuntime:
         self._left -= 1
         if self._left < 0:
             raise TooLong
-        owner = next(one for kind, one in self._activities.items() if method.__qualname__.startswith(kind.__name__))
+        owner = next(
+            holder for kind, holder in self._activities.items() if method.__qualname__.startswith(kind.__name__)
+        )
         self._under_way += 1
         try:
             with time_moved_to(self._now):

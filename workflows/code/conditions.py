@@ -62,8 +62,8 @@ class Value:
     path: str
 
     def _is(self, op: str, *value: Any) -> Condition:
-        said = {"value": _plain(value[0])} if value else {}
-        return Condition({self.kind: self.path, "op": op, **said})
+        compared = {"value": _plain(value[0])} if value else {}
+        return Condition({self.kind: self.path, "op": op, **compared})
 
     def equals(self, value: Any) -> Condition:
         """The same value."""
@@ -157,12 +157,12 @@ def in_segment(key: str) -> Condition:
 
 def did(event: str, where: Condition | None = None, *, at_least: int = 1, within: timedelta | None = None) -> Condition:
     """The customer did something, so many times, within the time before now."""
-    said: Json = {"event": event, "count": {"op": "at_least", "value": at_least}}
+    condition: Json = {"event": event, "count": {"op": "at_least", "value": at_least}}
     if where:
-        said["where"] = where.json
+        condition["where"] = where.json
     if within is not None:
-        said["within"] = iso_duration(within)
-    return Condition(said)
+        condition["within"] = iso_duration(within)
+    return Condition(condition)
 
 
 def message_is(step: str, status: str) -> Condition:

@@ -81,33 +81,33 @@ class Journey(EntryWorkflow, Generic[T], metaclass=_JourneyType):
         raise NotImplementedError(f"{type(self).__name__} has no story")
 
     async def send(self, step: MessageStep) -> MessageOutcome:
-        """Sends the message, once, when it may go; what came of it."""
+        """Send the message, once, when it may go; return what came of it."""
         return cast("MessageOutcome", await self.do(step.outline))
 
     async def delay(self, step: DelayStep) -> None:
-        """Waits until the time has come."""
+        """Wait until the time has come."""
         await self.do(step.outline)
 
     async def wait_for(self, step: WaitStep) -> str | None:
-        """The name of the first event that happens, or None at the time-out."""
+        """Wait for the first of the events; return its name, or None at the time-out."""
         way = await self.do(step.outline)
         return None if way == TIMEOUT else way
 
     async def branch(self, step: BranchStep) -> str | None:
-        """The name of the first case that holds, or None."""
+        """Return the name of the first case that holds for the customer now, or None."""
         way = await self.do(step.outline)
         return None if way == OTHERWISE else way
 
     async def split(self, step: SplitStep) -> str:
-        """The name of the customer's variant."""
+        """Return the name of the customer's variant, which is always the same."""
         return str(await self.do(step.outline))
 
     async def update(self, step: UpdateStep) -> None:
-        """Writes the attributes."""
+        """Write the attributes to the customer."""
         await self.do(step.outline)
 
     async def exit(self, step: ExitStep) -> None:
-        """Ends the entry here."""
+        """End the entry here."""
         await self.do(step.outline)
 
     @property

@@ -39,7 +39,7 @@ class Declared:
         try:
             self.model = _STEP.validate_python(raw)
         except ValidationError as error:
-            raise TypeError("; ".join(f"{place}: {with_place(one)}" for one in field_errors(error, raw))) from None
+            raise TypeError("; ".join(f"{place}: {with_place(each)}" for each in field_errors(error, raw))) from None
         self.outline = outline_step(self.model)
 
     @property
@@ -211,8 +211,8 @@ def wait(
 ) -> WaitStep:
     """Waits for the first of the events, each under the name that the wait then answers."""
     awaited = [
-        {"name": name, "event": one.event, **({"where": one.where.json} if one.where else {})}
-        for name, one in events.items()
+        {"name": name, "event": each.event, **({"where": each.where.json} if each.where else {})}
+        for name, each in events.items()
     ]
     return WaitStep("wait", **{"for": awaited}, timeout=iso_duration(timeout), since=since, id=id)
 
