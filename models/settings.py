@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from campaigns.models.channels import CHANNELS
 from campaigns.models.journey.steps import mailbox
 from campaigns.models.values import parse_duration
 
@@ -46,7 +47,11 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
-RATED = {"twilio": ("sms", "whatsapp"), **{one: (one,) for one in ("email", "sms", "whatsapp", "push", "webhook")}}
+_ACCOUNTS = dict.fromkeys(channel.account for channel in CHANNELS.values() if channel.account)
+RATED = {
+    **{name: tuple(channel.name for channel in CHANNELS.values() if channel.account == name) for name in _ACCOUNTS},
+    **{name: (name,) for name in CHANNELS},
+}
 """What a rate may be said of: a channel, or a provider with its channels."""
 
 

@@ -12,6 +12,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from campaigns.activities.senders.base import Sender
 from campaigns.activities.senders.recorder import Recorder, Taken
+from campaigns.models.channels import CHANNELS
 from campaigns.models.decision import Decision, EndedBy, Outcome
 from campaigns.models.journey.definition import Definition, SegmentTrigger
 from campaigns.models.signing import Signing
@@ -29,7 +30,6 @@ from campaigns.starter.relay import Dispatcher
 from campaigns.workflows.client import EntryClient, workflow_id
 from campaigns.workflows.registry import Journeys
 from campaigns.workflows.replay import make_replayer
-from campaigns.workflows.trail import MESSAGES
 
 CUSTOMER = "ann"
 SECRET = "a key for stories only, which is no secret"  # noqa: S105
@@ -74,7 +74,7 @@ class Story:
     @property
     def senders(self) -> dict[str, Sender]:
         """The providers."""
-        return dict.fromkeys(MESSAGES, self._recorder)
+        return dict.fromkeys(CHANNELS, self._recorder)
 
     def dispatch(self, rows: Iterable[DispatchRow]) -> None:
         """What intake has committed is looked for in the database, where activities leave theirs too."""

@@ -22,6 +22,7 @@ from campaigns.activities.contract import (
     until_text,
 )
 from campaigns.activities.progress import ProgressActivities
+from campaigns.models.channels import CHANNELS
 from campaigns.models.decision import EndedBy
 from campaigns.models.journey.bucketing import variant_of
 from campaigns.models.journey.outline import OutlineStep
@@ -29,7 +30,7 @@ from campaigns.models.journey.steps import TIMEOUT
 from campaigns.workflows.contract import Carried, EntryInput, EventSignal, ExitSignal, Rest
 from campaigns.workflows.inbox import Inbox, Listening
 from campaigns.workflows.runtime import Runtime, TemporalRuntime, Visit
-from campaigns.workflows.trail import MESSAGES, Trail
+from campaigns.workflows.trail import Trail
 from campaigns.workflows.tries import Tries
 
 END = Visit("end", 1)
@@ -127,7 +128,7 @@ class EntryWorkflow:
 
     async def _do(self, step: OutlineStep, following: OutlineStep | None, *, is_last: bool) -> str | None:
         match step.type:
-            case kind if kind in MESSAGES:
+            case kind if kind in CHANNELS:
                 return await self._message(step, following, is_last=is_last)
             case "delay":
                 await self._delay(step)

@@ -7,11 +7,10 @@ from datetime import datetime
 from temporalio.workflow import NondeterminismError
 
 from campaigns.activities.contract import EntryRef, NextDelay, StepReport, StepTask
+from campaigns.models.channels import CHANNELS
 from campaigns.models.journey.outline import OutlineStep
 from campaigns.workflows.contract import Carried, Passed, Rest
 from campaigns.workflows.runtime import Visit
-
-MESSAGES = ("email", "sms", "whatsapp", "push", "webhook")
 
 
 class Trail:
@@ -61,7 +60,7 @@ class Trail:
         """
         self._visits[step.id] += 1
         self.visit = Visit(step.id, self._visits[step.id])
-        if step.type in MESSAGES:
+        if step.type in CHANNELS:
             self._last_messages[step.type] = step.id
         if self._earlier:
             passed = self._earlier.popleft()

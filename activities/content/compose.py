@@ -9,7 +9,7 @@ import orjson
 from campaigns.activities.content.rendering import Part, RenderingError, render
 from campaigns.activities.senders.base import Outgoing
 from campaigns.models.addresses import Unsendable
-from campaigns.models.journey.steps import Email, MessageBase, Push, Sms, Webhook, WhatsApp
+from campaigns.models.journey.steps import Email, MessageBase, Push, TextMessage, Webhook
 from campaigns.models.values import Json
 
 
@@ -51,7 +51,7 @@ async def compose(
                 text=texts.get("text"),
                 unsubscribe_url=unsubscribe_url,
             )
-        case Sms() | WhatsApp():
+        case TextMessage():
             return Outgoing(message_id, to, text=texts.get("body", ""))
         case Push():
             title, body, link = texts.get("title", ""), texts.get("body", ""), texts.get("link")

@@ -8,13 +8,11 @@ from campaigns.activities.content.compose import compose
 from campaigns.activities.contract import SendResult
 from campaigns.activities.delivery.attempts import for_history, outcome_of
 from campaigns.activities.senders.base import Sender
-from campaigns.models.addresses import ADDRESS_ATTRIBUTE, Unsendable, address_of
-from campaigns.models.journey.steps import Email, MessageBase, Push, Sms, WhatsApp
+from campaigns.models.addresses import Unsendable, checked_address
+from campaigns.models.journey.steps import STEP_TYPES, MessageBase
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.queries import suppressions
-
-_STEPS: dict[str, type[MessageBase]] = {"email": Email, "sms": Sms, "whatsapp": WhatsApp, "push": Push}
 
 
 class TestSendActivities:
@@ -32,8 +30,10 @@ class TestSendActivities:
         """Sends what was sealed; a suppressed address gets nothing, and what has no value stays empty."""
         wanted = self._signing.unseal(sealed)
         channel = wanted["channel"]
-        step = _STEPS[channel].model_validate({"id": "test-send", "type": channel, "template": "test-send"})
-        to = address_of(channel, {ADDRESS_ATTRIBUTE[channel]: wanted["to"]})
+        step = STEP_TYPES[channel].model_validate({"id": "test-send", "type": channel, "template": "test-send"})
+        if not isinstance(step, MessageBase):
+            raise TypeError(f"{channel} is no channel")
+        to = checked_address(channel, wanted["to"])
         if isinstance(to, Unsendable):
             return SendResult(to.outcome, to.reason)
         hashed = self._signing.address_hash(channel, to)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
+from campaigns.models.channels import PersonalChannel
 from campaigns.models.journey.conditions import Condition, StepIs
 from campaigns.models.journey.conditions import walk as walk_condition
 from campaigns.models.journey.steps import (
@@ -118,7 +119,7 @@ class QuietTimes(Strict):
 class QuietHours(QuietTimes):
     """Quiet times of all channels, and of those that have their own; they may run over midnight."""
 
-    channels: dict[Literal["email", "sms", "whatsapp", "push"], QuietTimes] = Field(default_factory=dict)
+    channels: dict[PersonalChannel, QuietTimes] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _says_something(self) -> "QuietHours":
@@ -128,7 +129,7 @@ class QuietHours(QuietTimes):
 
     def of(self, channel: str) -> QuietTimes:
         """The quiet times of the channel."""
-        return {**self.channels}.get(channel, self)  # type: ignore[call-overload,no-any-return] # any text may be asked for
+        return self.channels.get(channel, self)
 
 
 @dataclass(frozen=True)

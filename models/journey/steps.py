@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from email.utils import parseaddr
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, model_validator
 
+from campaigns.models.channels import CHANNELS, TEXTS, TextChannel
 from campaigns.models.journey.conditions import Condition
 from campaigns.models.values import (
     Duration,
@@ -52,16 +53,23 @@ class StepBase(Strict):
 class MessageBase(StepBase):
     """What every message step has."""
 
-    channel: ClassVar[str]
-    content: ClassVar[tuple[str, ...]]
-    """The fields that `template` stands for."""
-
+    type: str
     template: Key | None = None
     category: Category = "marketing"
     topic: Key | None = None
     """What it is about: who has unsubscribed from that gets none of it."""
     on_failure: Literal["continue", "exit"] = "continue"
     expires_after: PositiveDuration | None = None
+
+    @property
+    def channel(self) -> str:
+        """The channel that it goes by."""
+        return self.type
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """The fields that `template` stands for."""
+        return CHANNELS[self.type].content
 
     @model_validator(mode="after")
     def _has_content(self) -> "MessageBase":
@@ -81,9 +89,6 @@ class MessageBase(StepBase):
 class Email(MessageBase):
     """A mail of HTML, text, or both."""
 
-    channel = "email"
-    content = ("subject", "html", "text")
-
     type: Literal["email"]
     subject: Line | None = None
     html: Text | None = None
@@ -100,31 +105,15 @@ class Email(MessageBase):
             raise ValueError("html: is required, or text, where there is no template")
 
 
-class Sms(MessageBase):
-    """A text message."""
+class TextMessage(MessageBase):
+    """A message of a channel that takes a text alone: by SMS, WhatsApp."""
 
-    channel = "sms"
-    content = ("body",)
-
-    type: Literal["sms"]
-    body: Text | None = None
-
-
-class WhatsApp(MessageBase):
-    """A WhatsApp message."""
-
-    channel = "whatsapp"
-    content = ("body",)
-
-    type: Literal["whatsapp"]
+    type: TextChannel
     body: Text | None = None
 
 
 class Push(MessageBase):
     """A push notification."""
-
-    channel = "push"
-    content = ("title", "body", "link")
 
     type: Literal["push"]
     title: Line | None = None
@@ -134,9 +123,6 @@ class Push(MessageBase):
 
 class Webhook(MessageBase):
     """A request to another service."""
-
-    channel = "webhook"
-    content = ("url",)
 
     type: Literal["webhook"]
     url: Line
@@ -244,23 +230,25 @@ class Exit(StepBase):
     reason: Line = "exit"
 
 
-STEP_TYPES = {
-    "email": Email, "sms": Sms, "whatsapp": WhatsApp, "push": Push, "webhook": Webhook, "delay": Delay,
+STEP_TYPES: dict[str, type[StepBase]] = {
+    "email": Email, **dict.fromkeys(TEXTS, TextMessage), "push": Push, "webhook": Webhook, "delay": Delay,
     "wait": Wait, "branch": Branch, "split": Split, "update": Update, "exit": Exit,
 }  # fmt: skip
 
 
 def _type(value: Any) -> str | None:
+    """The tag of a step's model."""
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return kind if isinstance(kind, str) else None
+    if not isinstance(kind, str):
+        return None
+    return "sms" if kind in TEXTS else kind
 
 
-Message = Email | Sms | WhatsApp | Push | Webhook
+Message = Email | TextMessage | Push | Webhook
 Step = Annotated[
     Union[  # noqa: UP007 - forward references of a recursive type
         Annotated[Email, Tag("email")],
-        Annotated[Sms, Tag("sms")],
-        Annotated[WhatsApp, Tag("whatsapp")],
+        Annotated[TextMessage, Tag("sms")],
         Annotated[Push, Tag("push")],
         Annotated[Webhook, Tag("webhook")],
         Annotated[Delay, Tag("delay")],

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from campaigns.activities.content.compose import parts_of
 from campaigns.activities.content.rendering import check
+from campaigns.models.channels import CHANNELS
 from campaigns.models.journey.conditions import All, AnyOf, AttributeIs, Condition, Not, PropertyIs
 from campaigns.models.journey.definition import Definition, EventTrigger
 from campaigns.models.journey.steps import (
@@ -12,12 +13,11 @@ from campaigns.models.journey.steps import (
     Email,
     Exit,
     MessageBase,
-    Sms,
     Split,
     Step,
+    TextMessage,
     Update,
     Wait,
-    WhatsApp,
     blocks,
     walk,
 )
@@ -26,10 +26,7 @@ from campaigns.models.problems import place_text
 Place = tuple[str | int, ...]
 
 KNOWN_ROOTS = {"customer", "event", "event_name", "event_time", "entry", "steps", "unsubscribe_url"}
-MESSAGE_EVENTS = {
-    **{f"Email {what}": "email" for what in ("Delivered", "Opened", "Link Clicked", "Bounced", "Marked as Spam")},
-    **{f"SMS {what}": "sms" for what in ("Delivered", "Failed")},
-}
+MESSAGE_EVENTS = {f"{channel.title} {what}": channel.name for channel in CHANNELS.values() for what in channel.events}
 SMS_LENGTH, SMS_UNICODE_LENGTH = 160, 70
 _LEGAL_HOURS = (
     "the law of the United States, as one, allows 08:00 to 21:00 where the receiver is (47 CFR 64.1200): "
@@ -65,7 +62,7 @@ def _settings_warnings(definition: Definition) -> Iterator[tuple[str, str]]:
         if goal and goal.event == trigger.event:
             yield "goal.event", "is the event that triggers too, so who triggers again converts"
     steps = definition.all_steps
-    texts = [step for step in steps if isinstance(step, Sms | WhatsApp) and step.category == "marketing"]
+    texts = [step for step in steps if isinstance(step, TextMessage) and step.category == "marketing"]
     if texts and definition.quiet_hours is None:
         yield "quiet_hours", f"there are none, so marketing texts may go out at night; {_LEGAL_HOURS}"
     if not any(isinstance(step, MessageBase | Update) for step in steps):
@@ -99,7 +96,7 @@ def _step_warnings(step: Step) -> Iterator[str]:
     match step:
         case Email():
             yield from _mail_warnings(step)
-        case Sms(body=str(body)):
+        case TextMessage(type="sms", body=str(body)):
             limit = SMS_LENGTH if body.isascii() else SMS_UNICODE_LENGTH
             if len(body) > limit:
                 yield f"the text has {len(body)} characters, more than the {limit} of one SMS, so it costs several"

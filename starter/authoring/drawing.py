@@ -4,13 +4,14 @@ import textwrap
 from collections.abc import Sequence
 from html import escape
 
+from campaigns.models.channels import PERSONAL
 from campaigns.starter.authoring.storyboard import Box
 
 WIDTH, LINE, PAD, GAP, ASIDE, LABEL, MARGIN = 216, 16, 10, 22, 20, 22, 16
 CHARACTERS = 32
 COLOURS = {
-    "trigger": ("#0f172a", "#0f172a"), "email": ("#dbeafe", "#1d4ed8"), "sms": ("#dbeafe", "#1d4ed8"),
-    "whatsapp": ("#dbeafe", "#1d4ed8"), "push": ("#dbeafe", "#1d4ed8"), "webhook": ("#e0e7ff", "#4338ca"),
+    "trigger": ("#0f172a", "#0f172a"),
+    **dict.fromkeys(PERSONAL, ("#dbeafe", "#1d4ed8")), "webhook": ("#e0e7ff", "#4338ca"),
     "delay": ("#fef3c7", "#b45309"), "wait": ("#fde68a", "#92400e"), "branch": ("#ccfbf1", "#0f766e"),
     "split": ("#d9f99d", "#4d7c0f"), "choice": ("#ccfbf1", "#0f766e"), "loop": ("#f3e8ff", "#7e22ce"),
     "update": ("#e2e8f0", "#475569"), "exit": ("#fee2e2", "#b91c1c"),

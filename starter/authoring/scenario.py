@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
-from campaigns.models.addresses import ADDRESS_ATTRIBUTE, address_of
+from campaigns.models.addresses import address_of
+from campaigns.models.channels import PERSONAL
 from campaigns.models.journey.conditions import needs
 from campaigns.models.journey.definition import Definition, EventTrigger, mentioned_templates, placed_conditions
 from campaigns.models.problems import FieldError, Invalid
@@ -103,7 +104,7 @@ async def known_facts(
     found["rules"] = {row.key: row.rule for row in await segments.by_rule(connection)}
     found["against"] = {
         channel: await suppressions.against_address(connection, channel, signing.address_hash(channel, to))
-        for channel in ADDRESS_ATTRIBUTE
+        for channel in PERSONAL
         if isinstance(to := address_of(channel, attributes), str)
     }
     if customer_id is not None:

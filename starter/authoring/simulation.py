@@ -14,6 +14,7 @@ from campaigns.activities.progress import ProgressActivities
 from campaigns.activities.senders.base import Outgoing, Sender
 from campaigns.activities.senders.recorder import Recorder
 from campaigns.models.addresses import address_of
+from campaigns.models.channels import CHANNELS
 from campaigns.models.decision import Trigger
 from campaigns.models.journey.definition import (
     EventTrigger,
@@ -51,19 +52,9 @@ from campaigns.workflows.declared import DeclaredJourney
 from campaigns.workflows.entry import EntryWorkflow
 from campaigns.workflows.registry import Journeys
 from campaigns.workflows.simulated import SimulatedRuntime, TooLong
-from campaigns.workflows.trail import MESSAGES
 
 ENTRY = "simulated"
 MAX_ACTIVITIES = 2_000
-SHOWN = {
-    "email": ("to", "subject", "html", "text"),
-    "sms": ("to", "text"),
-    "whatsapp": ("to", "text"),
-    "push": ("to", "title", "text", "link"),
-    "webhook": ("to", "method", "headers", "text"),
-}
-NAMES = {("sms", "text"): "body", ("whatsapp", "text"): "body", ("push", "text"): "body", ("webhook", "text"): "body",
-         ("webhook", "to"): "url"}  # fmt: skip
 
 
 async def simulate(scenario: Scenario, journeys: Journeys) -> Json:
@@ -94,7 +85,7 @@ class _World:
         self._signing = Signing(uuid4().hex)
         definitions = Definitions(journeys)
         self._intake = Intake(database, definitions, self._signing, self)
-        senders: dict[str, Sender] = dict.fromkeys(MESSAGES, self._recorder)
+        senders: dict[str, Sender] = dict.fromkeys(CHANNELS, self._recorder)
         delivery = DeliveryActivities(
             database, definitions, senders, self._signing, "https://simulated.invalid", tracks=False
         )
@@ -279,6 +270,10 @@ class _World:
 
 
 def _shown(channel: str, outgoing: Outgoing) -> Json:
-    """The message as its channel's words say."""
-    fields = {NAMES.get((channel, name), name): getattr(outgoing, name) for name in SHOWN[channel]}
+    """The message in the words of its step."""
+    if CHANNELS[channel].address is None:
+        fields = {"url": outgoing.to, "method": outgoing.method, "headers": outgoing.headers, "body": outgoing.text}
+    else:
+        parts = {name: "text" if name == "body" else name for name in CHANNELS[channel].content}
+        fields = {"to": outgoing.to, **{name: getattr(outgoing, part) for name, part in parts.items()}}
     return {"channel": channel, **{name: value for name, value in fields.items() if value is not None}}

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from campaigns.models.channels import CHANNELS
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.queries import consents, customers, messages, suppressions, topics
@@ -16,7 +17,6 @@ from campaigns.starter.intake.events import Intake, MessageOrigin
 from campaigns.starter.intake.tracking import parse_call
 
 Happening = Literal["delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "failed"]
-CHANNELS = {"email": "Email", "sms": "SMS", "whatsapp": "WhatsApp", "push": "Push", "webhook": "Webhook"}
 NAMES: dict[str, str] = {
     "delivered": "Delivered",
     "opened": "Opened",
@@ -63,7 +63,7 @@ class MessageEvents:
             return True
         event = {
             "userId": origin.customer_id,
-            "event": f"{CHANNELS[origin.channel]} {NAMES[what]}",
+            "event": f"{CHANNELS[origin.channel].title} {NAMES[what]}",
             "messageId": f"{message_id}:{what}{once_per and ':' + once_per}",
             "properties": {
                 **said,

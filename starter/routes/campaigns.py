@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
+from campaigns.models.channels import template_channel
 from campaigns.models.journey.definition import Definition, SegmentTrigger, mentioned_segments, mentioned_templates
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.database import Connection
@@ -193,7 +194,7 @@ async def _check_names(connection: Connection, definition: Definition) -> None:
     for place, step, template in mentioned:
         if template not in known:
             errors.append(FieldError(place, f"there is no template {template!r}"))
-        elif known[template]["channel"] != {"whatsapp": "sms"}.get(step.channel, step.channel):
+        elif known[template]["channel"] != template_channel(step.channel):
             errors.append(FieldError(place, f"the template {template!r} is not for {step.channel}"))
     if errors:
         raise Invalid(errors)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
+from campaigns.models.channels import PersonalChannel
 from campaigns.models.journey.steps import Line
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.queries import consents, customers, decisions, entries, segments
@@ -23,7 +24,7 @@ router = APIRouter(prefix="/v1/customers", tags=["customers"])
 class ConsentChange(Strict):
     """What a customer says about a channel."""
 
-    channel: Literal["email", "sms", "whatsapp", "push"]
+    channel: PersonalChannel
     topic: Key | None = None
     status: Literal["subscribed", "unsubscribed"]
     source: Annotated[Line, Field(max_length=255)] = "api"

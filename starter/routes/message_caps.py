@@ -1,11 +1,12 @@
 """Caps on marketing messages, over all campaigns."""
 
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import Field
 
+from campaigns.models.channels import PersonalChannel
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.queries import message_caps
 from campaigns.models.store.queries.message_caps import Cap
@@ -21,7 +22,7 @@ MAX_CAPS = 100
 class MessageCapSettings(Strict):
     """So many marketing messages a customer may get within some time: on the channel, or on all."""
 
-    channel: Literal["email", "sms", "whatsapp", "push"] | None = None
+    channel: PersonalChannel | None = None
     count: Annotated[int, Field(ge=0, le=1_000_000)]
     within: PositiveDuration
 

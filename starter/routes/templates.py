@@ -1,14 +1,15 @@
 """Templates: reusable message content."""
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 from pydantic import Field, model_validator
 
 from campaigns.activities.content.compose import content_parts, in_locale
 from campaigns.activities.content.rendering import RenderingError, check, render
-from campaigns.models.addresses import ADDRESS_ATTRIBUTE, Unsendable, address_of
+from campaigns.models.addresses import Unsendable, checked_address
+from campaigns.models.channels import CHANNELS, PersonalChannel, TemplateChannel, template_channel
 from campaigns.models.journey.steps import Line, Text
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.queries import customers, templates
@@ -21,8 +22,6 @@ router = APIRouter(prefix="/v1/templates", tags=["templates"])
 
 TemplateKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 LOCALE = r"^[A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*$"
-PARTS = {"email": ("subject", "html", "text"), "sms": ("body",), "push": ("title", "body", "link")}
-"""The content of a message by its channel; that of `sms` serves WhatsApp too."""
 
 
 class LocaleContent(Strict):
@@ -39,12 +38,12 @@ class LocaleContent(Strict):
 class TemplateContent(LocaleContent):
     """The content of a message of one channel, which is known by its fields where it is not given."""
 
-    channel: Literal["email", "sms", "push"] | None = None
+    channel: TemplateChannel | None = None
     locales: dict[Annotated[str, Field(pattern=LOCALE)], LocaleContent] = Field(default_factory=dict, max_length=200)
     """Variants by locale (RFC 5646), such as `de` or `pt-BR`."""
 
     @property
-    def kind(self) -> Literal["email", "sms", "push"]:
+    def kind(self) -> TemplateChannel:
         """The channel, given or known by the fields."""
         if self.channel is not None:
             return self.channel
@@ -56,7 +55,7 @@ class TemplateContent(LocaleContent):
     def _fits_the_channel(self) -> "TemplateContent":
         for content in (self, *self.locales.values()):
             for name in ("subject", "html", "text", "title", "body", "link"):
-                if getattr(content, name) is not None and name not in PARTS[self.kind]:
+                if getattr(content, name) is not None and name not in CHANNELS[self.kind].content:
                     raise ValueError(f"{name}: does not belong to a template for {self.kind}")
         if self.kind == "email":
             if self.subject is None:
@@ -80,7 +79,7 @@ class ProofRequest(TemplatePreview):
     """Where to send a template to, as which customer would get it."""
 
     to: Annotated[str, Field(min_length=1, max_length=4096)]
-    channel: Literal["email", "sms", "whatsapp", "push"] | None = None
+    channel: PersonalChannel | None = None
 
 
 @router.put("/{key}", openapi_extra=takes(TemplateContent))
@@ -98,7 +97,7 @@ async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
     texts = {
         place + name: text
         for place, part in variants.items()
-        for name, text in content_parts(part, PARTS[content["channel"]]).items()
+        for name, text in content_parts(part, CHANNELS[content["channel"]].content).items()
     }
     if errors := (await asyncio.to_thread(check, texts)).errors:
         raise Invalid([FieldError(place, reason) for place, reason in errors.items()])
@@ -122,7 +121,7 @@ async def preview(key: TemplateKey, body: Body, parts: Parts) -> Json:
     """The template as a customer would get it, in their locale; were a value `missing`, they would get none."""
     wanted = parse(TemplatePreview, body)
     content, variables = await _for_customer(parts, key, wanted)
-    texts = content_parts(content, PARTS[content["channel"]])
+    texts = content_parts(content, CHANNELS[content["channel"]].content)
     try:
         rendered = await render(texts, variables, makes_text="html" in texts)
     except RenderingError as error:
@@ -136,9 +135,9 @@ async def test_send(key: TemplateKey, body: Body, parts: Parts) -> Json:
     wanted = parse(ProofRequest, body)
     content, variables = await _for_customer(parts, key, wanted)
     channel = wanted.channel or content["channel"]
-    if PARTS[content["channel"]] != PARTS["sms" if channel == "whatsapp" else channel]:
+    if content["channel"] != template_channel(channel):
         raise Invalid([FieldError("channel", f"the template is one for {content['channel']}")])
-    to = address_of(channel, {ADDRESS_ATTRIBUTE[channel]: wanted.to})
+    to = checked_address(channel, wanted.to)
     if isinstance(to, Unsendable):
         raise Invalid([FieldError("to", f"is no address for {channel}")])
     sealed = parts.signing.seal({"channel": channel, "to": wanted.to, "content": content, "variables": variables})
