@@ -7,6 +7,7 @@ from typing import Any
 from temporalio import activity
 
 from campaigns.activities.contract import DelayPlan, EndTask, EntryRef, StepReport, StepTask, until_text
+from campaigns.models import dispatch
 from campaigns.models.decision import EndedBy
 from campaigns.models.journey.conditions import holds
 from campaigns.models.journey.definition import Definition
@@ -14,9 +15,8 @@ from campaigns.models.journey.steps import OTHERWISE, Branch, Delay, UntilAttrib
 from campaigns.models.journey.wallclock import Until, until_attribute, until_time
 from campaigns.models.store.database import Connection, Database
 from campaigns.models.store.definitions import Definitions
+from campaigns.models.store.profiles import reschedules, write_profile
 from campaigns.models.store.queries import customers, entries, facts, messages, outbox, segments, steps
-from campaigns.models.store.queries.outbox import DispatchRow
-from campaigns.models.store.queries.rescheduling import reschedule
 from campaigns.models.values import Json, utc_now
 
 
@@ -131,24 +131,26 @@ class ProgressActivities:
                 attributes = await customers.lock(connection, recipient.customer_id)
                 if attributes is not None:
                     outcome = "completed"
-                    merged = {**attributes, **step.attributes}
-                    await customers.write_attributes(connection, recipient.customer_id, merged, now)
-                    running = await entries.running_of_customer(connection, recipient.customer_id)
-                    changed = {name for name in merged if merged[name] != attributes.get(name)}
-                    await reschedule(connection, self._definitions, running, changed, now)
-                    await self._let_follow(connection, task, recipient.customer_id, changed, now)
+                    change = await write_profile(connection, recipient.customer_id, attributes, step.attributes, now)
+                    if change.changed:
+                        await self._owe(connection, task, recipient.customer_id, change.changed, now)
             reason = None if outcome == "completed" else "erased"
             done = task.report(outcome, now, reason)
             await write_reports(connection, task.entry, [*task.entry.reports, done])
 
-    async def _let_follow(
-        self, connection: Connection, task: StepTask, customer_id: str, changed: set[str], now: datetime
+    async def _owe(
+        self, connection: Connection, task: StepTask, customer_id: str, changed: frozenset[str], now: datetime
     ) -> None:
-        """Memberships follow by rule: a starter sees to that, and to whom it triggers but this campaign."""
+        """Running entries plan again, and memberships follow by rule: a starter sees to both, by its next sweep.
+
+        It also sees to whom that triggers, but for this campaign.
+        """
+        running = await entries.running_of_customer(connection, customer_id)
+        owed = await reschedules(connection, self._definitions, running, changed)
         if await segments.touched(connection, changed, (), ()):
-            payload = {"customer_id": customer_id, "attributes": sorted(changed), "campaign": task.entry.campaign}
-            row = DispatchRow(f"follow-{task.entry.entry_id}-{task.position}", "follow", task.entry.entry_id, payload)
-            await outbox.add(connection, [row], now)
+            entry = task.entry
+            owed.append(dispatch.follow(entry.entry_id, task.position, customer_id, changed, entry.campaign))
+        await outbox.add(connection, owed, now)
 
     @activity.defn(name="end_entry")
     async def end_entry(self, task: EndTask) -> None:

@@ -16,18 +16,18 @@ from typing import Any
 from campaigns.activities.delivery.activity import DeliveryActivities
 from campaigns.cli.app import app
 from campaigns.models.store.queries import entries, events, messages, outbox
-from campaigns.starter.relay import Dispatcher
+from campaigns.starter.outbox import Outbox
 from campaigns.workflows.client import EntryClient
 
 SEAMS: dict[str, dict[str, tuple[Any, str, bool]]] = {
     "starter": {
         "before the commit": (events, "set_answer", False),
-        "behind the commit": (Dispatcher, "dispatch", False),
+        "behind the commit": (Outbox, "hand_over", False),
         "before the start": (EntryClient, "start", False),
         "between start and mark": (EntryClient, "start", True),
         "before the signal": (EntryClient, "signal", False),
         "between signal and mark": (EntryClient, "signal", True),
-        "in the mark": (outbox, "done", True),
+        "in the mark": (outbox, "delete_done", True),
     },
     "worker": {
         "before the claim": (messages, "claim", False),
@@ -68,7 +68,7 @@ def die_at(role: str, seam: str, passes: int) -> None:
         come_to_it()
         return original(*given, **named)
 
-    setattr(owner, name, dies_at_once if name == "dispatch" else dies)
+    setattr(owner, name, dies_at_once if name == "hand_over" else dies)
 
 
 def main(role: str) -> None:

@@ -22,6 +22,7 @@ from campaigns.models.store.queries import campaigns
 from campaigns.models.values import utc_now
 from campaigns.starter.intake.events import Intake
 from campaigns.starter.intake.tracking import parse_call
+from campaigns.starter.outbox import Outbox
 from campaigns.starter.segments.recompute import Rules
 from campaigns.workflows.registry import Journeys
 
@@ -34,21 +35,15 @@ BATCH = 2_500
 CLIENTS = 8
 
 
-class Nobody:
-    """Dispatches to nobody."""
-
-    def dispatch(self, rows: object) -> None:
-        """Drops them."""
-
-
 class Bench:
     """An intake on a database, and a bare connection to the same."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.database = PostgresDatabase(url, 20)
-        self.intake = Intake(self.database, Definitions(Journeys()), Signing("s" * 32), Nobody())
-        self.rules = Rules(self.database, self.intake)
+        definitions, outbox = Definitions(Journeys()), Outbox(self.database)
+        self.intake = Intake(outbox, definitions, Signing("s" * 32))
+        self.rules = Rules(self.database, outbox, definitions)
         self.statements = 0
         event.listen(self.database._engine.sync_engine, "before_cursor_execute", self._count)
 

@@ -17,14 +17,13 @@ from rich.progress import Progress
 from campaigns.cli.rows import CSV_SUFFIXES, BadFile, BadRow, Place, Row, read_rows, typed
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.signing import Signing
-from campaigns.models.store.database import Connection, Database, open_database
-from campaigns.models.store.queries import customers, erasures, events, imports
+from campaigns.models.store.database import Database, open_database
+from campaigns.models.store.queries import imports
 from campaigns.models.store.queries.imports import Progress as Position
 from campaigns.models.values import Json, utc_now
-from campaigns.starter.admission.admit import Person
 from campaigns.starter.http.bodies import check_fit
+from campaigns.starter.intake import history
 from campaigns.starter.intake.tracking import TrackingCall, parse_call
-from campaigns.starter.segments.follow import Touch, follow_all
 
 BATCH = 1_000
 EVENT_FIELDS = {"userId", "event", "timestamp", "messageId", "properties"}
@@ -89,10 +88,14 @@ class _Import:
         now = utc_now()
         async with self.database.write() as connection:
             if self.kind == "customers":
-                await self._put_customers(connection, [message for _, message in good], now)
+                await history.put_customers(connection, self.signing, [call for _, call in good], now)
             else:
-                good = await self._without_erased(connection, good)
-                await self._add_events(connection, [message for _, message in good], now)
+                erased = await history.erased_ids(connection, self.signing, [call for _, call in good])
+                for line, call in good:
+                    if call.user_id in erased:
+                        self.refuse(line, BadRow("userId: the customer was erased"))
+                good = [(line, call) for line, call in good if call.user_id not in erased]
+                await history.add_events(connection, [call for _, call in good], now)
             taken, refused = before.taken + len(good), before.refused + len(batch) - len(good)
             after = Position(*batch[-1].after, taken, refused)
             await imports.keep_progress(connection, file_hash, after, now)
@@ -115,68 +118,6 @@ class _Import:
             except orjson.JSONDecodeError:
                 raise Invalid([FieldError("properties", "is not JSON")]) from None
         return content
-
-    async def _put_customers(self, connection: Connection, parsed: list[TrackingCall], now: datetime) -> None:
-        """Changes the attributes that are given, in the order of the rows; null takes one away."""
-        ids = {message.user_id or "" for message in parsed}
-        before = await customers.lock_many(connection, ids)
-        new = ids - before.keys()
-        await self._make(connection, new, now)
-        before |= await customers.lock_many(connection, new)
-        after: dict[str, Json] = {}
-        touched: set[str] = set()
-        for message in parsed:
-            customer_id = message.user_id or ""
-            known = after.get(customer_id, before.get(customer_id, {}))
-            merged = {**known, **message.traits}
-            after[customer_id] = {name: value for name, value in merged.items() if value is not None}
-            touched.update(message.traits)
-        await customers.write_many(connection, after, now)
-        people = [Person(customer_id, attributes, False, now) for customer_id, attributes in after.items()]
-        touch = Touch("import", attributes=frozenset(touched))
-        await follow_all(connection, [one for one in people if one.id not in new], touch)
-        await follow_all(connection, [one for one in people if one.id in new], Touch("import", is_new=True))
-
-    async def _make(self, connection: Connection, customer_ids: set[str], now: datetime) -> None:
-        await customers.create_missing(connection, customer_ids, now)
-        if customer_ids and await erasures.any_erased(connection):
-            signing = self.signing()
-            for customer_id in sorted(customer_ids):
-                await erasures.readmit(connection, customer_id, signing.hash("customer", customer_id))
-
-    async def _without_erased(
-        self, connection: Connection, parsed: list[tuple[int, TrackingCall]]
-    ) -> list[tuple[int, TrackingCall]]:
-        """Nobody who was erased comes back by an event."""
-        if not parsed or not await erasures.any_erased(connection):
-            return parsed
-        signing = self.signing()
-        hashes = {message.user_id: signing.hash("customer", message.user_id or "") for _, message in parsed}
-        erased = await erasures.erased_among(connection, hashes.values())
-        known = await customers.lock_many(connection, [one for one in hashes if one and hashes[one] in erased])
-        kept = []
-        for line, message in parsed:
-            if hashes[message.user_id] in erased and message.user_id not in known:
-                self.refuse(line, BadRow("userId: the customer was erased"))
-            else:
-                kept.append((line, message))
-        return kept
-
-    async def _add_events(self, connection: Connection, parsed: list[TrackingCall], now: datetime) -> None:
-        """Keeps the events, makes their customers where they are unknown, and lets memberships follow."""
-        ids = {message.user_id for message in parsed if message.user_id}
-        new = ids - (await customers.lock_many(connection, ids)).keys()
-        await customers.create_missing(connection, new, now)
-        names = frozenset(message.event_name for message in parsed if message.event_name)
-        await events.remember_names(connection, names, now)
-        await events.add_many(connection, [{**message.row(now), "answer": _ANSWER} for message in parsed])
-        attributes = await customers.lock_many(connection, ids)
-        people = [Person(customer_id, known, False, now) for customer_id, known in attributes.items()]
-        await follow_all(connection, [one for one in people if one.id not in new], Touch("import", events=names))
-        await follow_all(connection, [one for one in people if one.id in new], Touch("import", is_new=True))
-
-
-_ANSWER: Json = {"success": True, "decisions": [], "signalled": []}
 
 
 async def import_file(

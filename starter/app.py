@@ -43,7 +43,7 @@ def make_app(parts: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        parts.dispatcher.start()
+        parts.relay.start()
         loops = [
             asyncio.create_task(loop) for loop in (parts.due_entries.run(), parts.rules.run(), parts.housekeeping.run())
         ]
@@ -52,7 +52,7 @@ def make_app(parts: Services) -> FastAPI:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
-        await parts.dispatcher.stop()
+        await parts.relay.stop()
 
     app = FastAPI(title="Campaigns", summary="Durable customer journeys on Temporal", lifespan=lifespan)
     app.state.services = parts

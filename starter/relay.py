@@ -1,7 +1,6 @@
 """From committed rows to Temporal: at once by whoever committed, and by the sweep for what a crash left."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,16 +9,19 @@ import structlog
 from temporalio.service import RPCError
 
 from campaigns.models.decision import EndedBy, Trigger
+from campaigns.models.dispatch import DispatchKind, DispatchRow
 from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.outline import OutlineStep, outline
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import entries, outbox, steps
-from campaigns.models.store.queries.outbox import DispatchRow
-from campaigns.models.values import Json, utc_now
+from campaigns.models.values import utc_now
+from campaigns.starter.outbox import Outbox, signal_argument
+from campaigns.starter.segments.follow import Touch
+from campaigns.starter.segments.moved import look_again
 from campaigns.workflows.client import EntryClient, Signal, workflow_id
-from campaigns.workflows.contract import EntryInput, EventSignal, ExitSignal
+from campaigns.workflows.contract import EntryInput
 
 CONCURRENCY = 16
 LEASE = timedelta(seconds=20)
@@ -32,29 +34,21 @@ RECONCILE_BACK = timedelta(hours=1)
 log = structlog.get_logger()
 
 
-class Dispatcher:
+class Relay:
     """Does what committed decisions owe to Temporal. Doing a row twice is harmless, so none is ever lost."""
 
-    def __init__(self, database: Database, definitions: Definitions, client: EntryClient, signing: Signing) -> None:
+    def __init__(
+        self, database: Database, outbox: Outbox, definitions: Definitions, client: EntryClient, signing: Signing
+    ) -> None:
         self._database = database
+        self._outbox = outbox
         self._definitions = definitions
         self._client = client
         self._signing = signing
-        self._queue: asyncio.Queue[DispatchRow] = asyncio.Queue()
-        self._at_hand: set[str] = set()
         self._done: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._outlines: dict[tuple[str, int], list[OutlineStep]] = {}
         self._reconciled: set[str] = set()
-        self.follow: Callable[[Json], Awaitable[None]] | None = None
-        """What lets memberships follow what a journey has written to a customer."""
-
-    def dispatch(self, rows: Iterable[DispatchRow]) -> None:
-        """Takes rows that were committed; does them in the background. Those at hand already are not taken again."""
-        for row in rows:
-            if row.id not in self._at_hand:
-                self._at_hand.add(row.id)
-                self._queue.put_nowait(row)
 
     def start(self) -> None:
         """Begins to work."""
@@ -70,7 +64,7 @@ class Dispatcher:
 
     async def _work(self) -> None:
         while True:
-            row = await self._queue.get()
+            row = await self._outbox.next()
             try:
                 if await self.act(row):
                     self._done.append(row.id)
@@ -79,23 +73,24 @@ class Dispatcher:
             except Exception:
                 log.exception("dispatch failed", kind=row.kind, entry=row.entry_id)
             finally:
-                self._at_hand.discard(row.id)
+                self._outbox.release(row)
 
     async def act(self, row: DispatchRow) -> bool:
         """Does the row; False where it has to be tried again later."""
         match row.kind:
-            case "start":
+            case DispatchKind.START:
                 return await self._start(row.entry_id)
-            case "erase":
+            case DispatchKind.ERASE:
                 await self._client.delete(row.entry_id)
                 return True
-            case "existing":
+            case DispatchKind.EXISTING:
                 await self._client.enter_existing(row.entry_id, datetime.fromisoformat(row.payload["begin"]))
                 return True
-            case "follow":
-                if self.follow is not None:
-                    await self.follow(row.payload)
-                return self.follow is not None
+            case DispatchKind.FOLLOW:
+                campaign = row.payload["campaign"]
+                touch = Touch(f"journey {campaign}", attributes=frozenset(row.payload["attributes"]))
+                await look_again(self._outbox, self._definitions, row.payload["customer_id"], touch, but_for=campaign)
+                return True
             case _:
                 return await self._signal(row)
 
@@ -183,7 +178,7 @@ class Dispatcher:
             return
         done = self._done[:500]
         async with self._database.write() as connection:
-            await outbox.done(connection, done)
+            await outbox.delete_done(connection, done)
         del self._done[: len(done)]
 
     async def _sweep(self) -> None:
@@ -197,23 +192,12 @@ class Dispatcher:
 
     async def sweep_once(self) -> int:
         """Takes up rows that are due, by whomever they were left; how many there were."""
-        if self._queue.qsize() > SWEEP_ROWS:
+        if self._outbox.waiting > SWEEP_ROWS:
             return 0
         async with self._database.read() as connection:
             if not await outbox.any_due(connection, utc_now()):
                 return 0
         async with self._database.write() as connection:
             rows = await outbox.take_due(connection, utc_now(), LEASE, SWEEP_ROWS)
-        self.dispatch(rows)
+        self._outbox.hand_over(rows)
         return len(rows)
-
-
-def signal_argument(row: DispatchRow) -> Any:
-    """What the signal says."""
-    match row.kind:
-        case "event":
-            return EventSignal(**{**row.payload, "at": datetime.fromisoformat(row.payload["at"])})
-        case "exit":
-            return ExitSignal(**row.payload)
-        case _:
-            return None

@@ -1,10 +1,9 @@
 """One customer on one journey: the product's own admission, intake and activities; only the providers are stand-ins."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 from pydantic import BaseModel
 from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSkippingRequest
@@ -12,21 +11,24 @@ from temporalio.testing import WorkflowEnvironment
 
 from campaigns.activities.senders.base import Sender
 from campaigns.activities.senders.recorder import Recorder, Taken
+from campaigns.models import dispatch
 from campaigns.models.channels import CHANNELS
 from campaigns.models.decision import Decision, EndedBy, Outcome
+from campaigns.models.dispatch import DispatchRow
 from campaigns.models.journey.definition import Definition, SegmentTrigger
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import campaigns, entries, outbox, segments, steps
-from campaigns.models.store.queries.outbox import DispatchRow
 from campaigns.models.store.queries.templates import put as put_template
 from campaigns.models.store.tables import Table
 from campaigns.models.values import Json, time_moved_to, utc_now
-from campaigns.starter.admission.admit import exit_row
 from campaigns.starter.intake.events import Intake
+from campaigns.starter.intake.profiles import Profiles
 from campaigns.starter.intake.tracking import parse_call
-from campaigns.starter.relay import Dispatcher
+from campaigns.starter.outbox import Outbox
+from campaigns.starter.relay import Relay
+from campaigns.starter.segments.by_hand import MembersByHand
 from campaigns.workflows.client import EntryClient, workflow_id
 from campaigns.workflows.registry import Journeys
 from campaigns.workflows.replay import make_replayer
@@ -65,8 +67,11 @@ class Story:
         signing = Signing(SECRET)
         definitions = Definitions(journeys)
         client = EntryClient(environment.client, "story")
-        self._dispatcher = Dispatcher(database, definitions, client, signing)
-        self._intake = Intake(database, definitions, signing, self)
+        transactions = Outbox(database)
+        self._relay = Relay(database, transactions, definitions, client, signing)
+        self._intake = Intake(transactions, definitions, signing)
+        self._profiles = Profiles(transactions, definitions, signing)
+        self._members = MembersByHand(database, transactions, definitions)
         self._recorder = Recorder(response={})
         self.entry_id = ""
         self.began_at = datetime.min
@@ -75,9 +80,6 @@ class Story:
     def senders(self) -> dict[str, Sender]:
         """The providers."""
         return dict.fromkeys(CHANNELS, self._recorder)
-
-    def dispatch(self, rows: Iterable[DispatchRow]) -> None:
-        """What intake has committed is looked for in the database, where activities leave theirs too."""
 
     async def enters(
         self,
@@ -97,7 +99,7 @@ class Story:
         stated = self.definition.trigger
         with time_moved_to(await self.now()):
             if isinstance(stated, SegmentTrigger):
-                made = await self._intake.enter_segment(stated.segments[0], [CUSTOMER])
+                made = await self._members.enter(stated.segments[0], [CUSTOMER])
                 decisions = [decision for _, decision in made]
             else:
                 decisions = (await self._take(stated.event, properties))["decisions"]
@@ -112,7 +114,7 @@ class Story:
     async def change(self, **attributes: Any) -> None:
         """Attributes of the customer change; None takes one away."""
         with time_moved_to(await self.now()):
-            await self._intake.put_customer(CUSTOMER, attributes)
+            await self._profiles.put(CUSTOMER, attributes)
         await self._act()
 
     async def join(self, segment: str) -> None:
@@ -120,13 +122,13 @@ class Story:
         with time_moved_to(await self.now()):
             async with self._database.write() as connection:
                 await segments.put(connection, segment, segment, True, utc_now())
-            await self._intake.enter_segment(segment, [CUSTOMER])
+            await self._members.enter(segment, [CUSTOMER])
         await self._act()
 
     async def leave(self, segment: str) -> None:
         """The customer leaves the segment."""
         with time_moved_to(await self.now()):
-            await self._intake.leave_segment(segment, CUSTOMER)
+            await self._members.leave(segment, CUSTOMER)
         await self._act()
 
     async def pause(self) -> None:
@@ -137,16 +139,16 @@ class Story:
         """The campaign goes on."""
         await self._set_status("live")
         async with self._database.write() as connection:
-            await entries.dispatch_to_held(connection, self.definition.key, await self.now())
+            await outbox.add_resumes(connection, self.definition.key, await self.now())
         await self._act()
 
     async def skip_wait(self) -> None:
         """The present delay or wait ends."""
-        await self._act(DispatchRow(uuid4().hex, "skip_wait", self.entry_id, {}))
+        await self._act(dispatch.skip_wait(self.entry_id))
 
     async def exit(self) -> None:
         """An operator takes the customer out."""
-        await self._act(exit_row(self.entry_id, EndedBy.OPERATOR))
+        await self._act(dispatch.exit(self.entry_id, EndedBy.OPERATOR))
 
     async def now(self) -> datetime:
         """The server's time."""
@@ -233,14 +235,14 @@ class Story:
         await self._act()
 
     async def _act(self, *asked: DispatchRow) -> None:
-        """Does what is asked, and what was committed by intake or by an activity."""
+        """Do what is asked, and what is owed: it is looked for in the database, where activities leave theirs too."""
         async with self._database.read() as connection:
             rows = [*asked, *await outbox.of_entry(connection, self.entry_id)]
         for row in rows:
             with time_moved_to(await self.now()):
-                await self._dispatcher.act(row)
+                await self._relay.act(row)
         async with self._database.write() as connection:
-            await outbox.done(connection, [row.id for row in rows])
+            await outbox.delete_done(connection, [row.id for row in rows])
 
     async def _set_status(self, status: str) -> None:
         now = await self.now()

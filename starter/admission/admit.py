@@ -1,33 +1,23 @@
 """The facts around a decision, and what follows from it: all in the caller's transaction, under the customer's lock."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
+from campaigns.models import dispatch
 from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
 from campaigns.models.journey.conditions import Facts, holds, value_at
 from campaigns.models.journey.definition import Definition, EventTrigger, Interval, SegmentTrigger
 from campaigns.models.store.database import Connection
 from campaigns.models.store.definitions import Definitions
-from campaigns.models.store.queries import decisions, due_entries, entries, facts, holdouts, outbox, segments
+from campaigns.models.store.queries import decisions, due_entries, entries, facts, holdouts, segments
 from campaigns.models.store.queries.campaigns import CampaignRow
-from campaigns.models.store.queries.entries import PastEntries, RunningEntry
-from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
+from campaigns.models.store.queries.entries import PastEntries
 from campaigns.models.values import Json, parse_duration
 from campaigns.starter.admission.decide import Candidate, Rival, Verdict, decide, is_held_out
-
-
-@dataclass
-class Person:
-    """The customer whom the transaction is about, as read under the lock."""
-
-    id: str
-    attributes: Json
-    erased: bool
-    now: datetime
-    running: list[RunningEntry] = field(default_factory=list)
-    is_new: bool = False
+from campaigns.starter.customer import Person
+from campaigns.starter.outbox import Unit
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,7 @@ class _Listening:
 
 
 async def admit(
-    connection: Connection,
+    unit: Unit,
     definitions: Definitions,
     person: Person,
     trigger: Trigger,
@@ -49,29 +39,30 @@ async def admit(
     only: str | None = None,
     but_for: str | None = None,
     is_new: bool = True,
-) -> tuple[list[Decision], list[DispatchRow]]:
-    """Decides about one trigger; writes decisions, entries, and what they owe to Temporal.
+) -> list[Decision]:
+    """Decide about one trigger: write decisions and entries, and owe what follows from them.
 
     `rows` are the campaigns that listen for it. `only` names the campaign that it is for, where it is no other's;
     `but_for` the one that has made it itself, and which it does not trigger. One that is not new may have entered the
     customer before.
     """
+    connection = unit.connection
     listening = [await _listening(connection, definitions, row, trigger) for row in rows if row.status != "archived"]
     rivals = _rivals(listening, person)
     listening = [one for one in listening if only in (None, one.row.key) and one.row.key != but_for]
     if not listening:
-        return [], []
+        return []
     used = set() if is_new else await decisions.entered_by(connection, person.id, trigger.id)
     candidates = await _candidates(connection, definitions, person, trigger, listening, used)
     verdicts = decide(candidates, rivals, person.now)
-    owed = await _preempt(connection, verdicts.preempted, person.now)
+    await _preempt(unit, verdicts.preempted, person.now)
     made = []
     for one, verdict in zip(listening, verdicts.verdicts, strict=True):
         entry_id = None
         if verdict.outcome is Outcome.ENTERED:
             entry_id = uuid4().hex
             await entries.add(connection, _entry_row(entry_id, one, person, _completed(definitions, one, trigger)))
-            owed.append(DispatchRow(f"start-{entry_id}", "start", entry_id, {}))
+            unit.owe(dispatch.start(entry_id))
             every = one.definition.re_enters_every if one.definition else None
             if every:
                 await due_entries.put(connection, one.row.key, person.id, person.now + every)
@@ -79,8 +70,7 @@ async def admit(
     await decisions.add(connection, [_decision_row(decision, person, trigger) for decision in made])
     held_out = [one.campaign for one in made if one.outcome is Outcome.HOLDOUT and not person.erased]
     await holdouts.add(connection, held_out, person.id, person.now)
-    await outbox.add(connection, owed, person.now + SWEEP_AFTER)
-    return made, owed
+    return made
 
 
 async def _listening(
@@ -181,18 +171,11 @@ def _rivals(listening: Sequence[_Listening], person: Person) -> list[Rival]:
     ]
 
 
-async def _preempt(connection: Connection, entry_ids: list[str], now: datetime) -> list[DispatchRow]:
-    owed = []
+async def _preempt(unit: Unit, entry_ids: list[str], now: datetime) -> None:
     for entry_id in entry_ids:
-        await entries.request_exit(connection, entry_id, EndedBy.PREEMPTED)
-        await entries.end(connection, entry_id, "exited", EndedBy.PREEMPTED, now)
-        owed.append(exit_row(entry_id, EndedBy.PREEMPTED))
-    return owed
-
-
-def exit_row(entry_id: str, cause: EndedBy) -> DispatchRow:
-    """Owes an entry its exit signal."""
-    return DispatchRow(f"exit-{entry_id}-{cause.value}", "exit", entry_id, {"cause": cause.value})
+        await entries.request_exit(unit.connection, entry_id, EndedBy.PREEMPTED)
+        await entries.end(unit.connection, entry_id, "exited", EndedBy.PREEMPTED, now)
+        unit.owe(dispatch.exit(entry_id, EndedBy.PREEMPTED))
 
 
 def _completed(definitions: Definitions, one: _Listening, trigger: Trigger) -> Trigger:

@@ -12,11 +12,10 @@ from campaigns.models.journey.definition import Definition
 from campaigns.models.store.database import Connection, Database
 from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import campaigns, due_entries, segments
-from campaigns.models.store.queries.outbox import DispatchRow
 from campaigns.models.values import iso, utc_now
+from campaigns.starter import customer
 from campaigns.starter.admission.admit import admit
-from campaigns.starter.intake.events import Intake
-from campaigns.starter.relay import Dispatcher
+from campaigns.starter.outbox import Outbox, Unit
 from campaigns.workflows.existing_members import ENTER_EXISTING, EnteringProgress
 
 EVERY_S = 1.0
@@ -33,11 +32,10 @@ log = structlog.get_logger()
 class DueEntries:
     """Watches for who is due, on every starter; the customer's lock lets one of them act."""
 
-    def __init__(self, database: Database, definitions: Definitions, intake: Intake, dispatcher: Dispatcher) -> None:
+    def __init__(self, database: Database, outbox: Outbox, definitions: Definitions) -> None:
         self._database = database
+        self._outbox = outbox
         self._definitions = definitions
-        self._intake = intake
-        self._dispatcher = dispatcher
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -68,34 +66,33 @@ class DueEntries:
         async with self._database.read() as connection:
             found = await due_entries.due(connection, utc_now(), limit, existing_of)
         for campaign, customer_id in found:
-            async with self._database.write() as connection:
-                owed = await self._decide(connection, campaign, customer_id)
-            self._dispatcher.dispatch(owed)
+            async with self._outbox.transaction() as unit:
+                await self._decide(unit, campaign, customer_id)
         return len(found)
 
-    async def _decide(self, connection: Connection, campaign: str, customer_id: str) -> list[DispatchRow]:
-        person = await self._intake.person(connection, customer_id, creates=False)
+    async def _decide(self, unit: Unit, campaign: str, customer_id: str) -> None:
+        connection = unit.connection
+        person = await customer.lock(connection, customer_id)
         due_at = await due_entries.due_at(connection, campaign, customer_id)
         if person is None or due_at is None or due_at > person.now:
-            return []
+            return
         row = await campaigns.get(connection, campaign)
         # With the decision the row goes, or moves to the next interval: what a pause lets pass is not made up later.
         await due_entries.remove(connection, campaign, customer_id)
         if row is None or row.status not in ("live", "paused"):
-            return []
+            return
         definition = await self._definitions.get(connection, campaign, row.version)
         segment = await self._segment(connection, definition, customer_id)
         if segment is None:
-            return []  # Who comes back to the segment enters by that.
+            return  # Who comes back to the segment enters by that.
         every = definition.re_enters_every
         trigger = Trigger(f"due:{campaign}:{iso(due_at)}", "segment", segment, person.now)
         rows = await campaigns.triggered_by(connection, segment)
-        made, owed = await admit(connection, self._definitions, person, trigger, rows, only=campaign, is_new=False)
+        made = await admit(unit, self._definitions, person, trigger, rows, only=campaign, is_new=False)
         for decision in made:
             if every and decision.outcome is not Outcome.ENTERED:
                 again = decision.retry_at or _next(due_at, every, person.now)
                 await due_entries.put(connection, campaign, customer_id, again)
-        return owed
 
     async def _segment(self, connection: Connection, definition: Definition, customer_id: str) -> str | None:
         """The first of the campaign's active segments in which the customer still is."""

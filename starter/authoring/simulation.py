@@ -6,7 +6,6 @@ Nothing is sent, and nothing of it stays: the world is a database in a temporary
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 from uuid import uuid4
 
 from campaigns.activities.delivery.activity import DeliveryActivities
@@ -16,6 +15,7 @@ from campaigns.activities.senders.recorder import Recorder
 from campaigns.models.addresses import address_of
 from campaigns.models.channels import CHANNELS
 from campaigns.models.decision import Trigger
+from campaigns.models.dispatch import DispatchKind, DispatchRow
 from campaigns.models.journey.definition import (
     EventTrigger,
     mentioned_segments,
@@ -39,14 +39,14 @@ from campaigns.models.store.queries import (
     suppressions,
     templates,
 )
-from campaigns.models.store.queries.outbox import DispatchRow
 from campaigns.models.store.tables import Table
 from campaigns.models.values import Json, iso, time_moved_to
 from campaigns.starter.authoring.scenario import Happening, Scenario
 from campaigns.starter.intake.events import Intake
 from campaigns.starter.intake.tracking import TrackingCall
-from campaigns.starter.relay import signal_argument
+from campaigns.starter.outbox import Outbox, signal_argument
 from campaigns.starter.segments.follow import Touch
+from campaigns.starter.segments.moved import look_again
 from campaigns.workflows.contract import EntryInput
 from campaigns.workflows.declared import DeclaredJourney
 from campaigns.workflows.entry import EntryWorkflow
@@ -84,7 +84,9 @@ class _World:
         self._recorder = Recorder()
         self._signing = Signing(uuid4().hex)
         definitions = Definitions(journeys)
-        self._intake = Intake(database, definitions, self._signing, self)
+        self._outbox = Outbox(database)
+        self._definitions = definitions
+        self._intake = Intake(self._outbox, definitions, self._signing)
         senders: dict[str, Sender] = dict.fromkeys(CHANNELS, self._recorder)
         delivery = DeliveryActivities(
             database, definitions, senders, self._signing, "https://simulated.invalid", tracks=False
@@ -92,9 +94,6 @@ class _World:
         activities: list[object] = [delivery, ProgressActivities(database, definitions)]
         self._runtime = SimulatedRuntime(scenario.at, activities, self._deliver, MAX_ACTIVITIES)
         self._journey = self._make_journey()
-
-    def dispatch(self, rows: Any) -> None:
-        """What was committed is looked for in the database, where activities leave theirs too."""
 
     async def play(self) -> Json:
         """Runs the entry to its end."""
@@ -125,33 +124,34 @@ class _World:
 
     async def _happen(self, one: Happening) -> None:
         self._runtime.move_to(one.at)
-        message = TrackingCall(
+        call = TrackingCall(
             type="track", userId=self._scenario.customer_id, messageId=uuid4().hex, event=one.event,
             properties=one.properties,
         )  # fmt: skip
         with time_moved_to(one.at):
-            await self._intake.take(message)
+            await self._intake.take(call)
             await self._deliver()
 
     async def _deliver(self) -> None:
-        """Signals what was owed to the entry."""
+        """Signals what is owed to the entry: it is looked for in the database, where activities leave theirs too."""
         async with self._database.write() as connection:
             rows = await outbox.of_entry(connection, ENTRY)
-            await outbox.done(connection, [row.id for row in rows])
+            await outbox.delete_done(connection, [row.id for row in rows])
         for row in rows:
-            if row.kind == "follow":
-                touch = Touch("journey", attributes=frozenset(row.payload["attributes"]))
-                await self._intake.look_again(self._scenario.customer_id, touch, but_for=self._scenario.definition.key)
-            self._signal(row)
+            await self._act(row)
 
-    def _signal(self, row: DispatchRow) -> None:
+    async def _act(self, row: DispatchRow) -> None:
         match row.kind:
-            case "event":
+            case DispatchKind.EVENT:
                 self._journey.on_event(signal_argument(row))
-            case "exit":
+            case DispatchKind.EXIT:
                 self._journey.on_exit(signal_argument(row))
-            case "reschedule":
+            case DispatchKind.RESCHEDULE:
                 self._journey.on_reschedule()
+            case DispatchKind.FOLLOW:
+                touch = Touch("journey", attributes=frozenset(row.payload["attributes"]))
+                campaign = self._scenario.definition.key
+                await look_again(self._outbox, self._definitions, self._scenario.customer_id, touch, but_for=campaign)
 
     @property
     def _trigger(self) -> Trigger:

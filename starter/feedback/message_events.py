@@ -13,7 +13,8 @@ from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.queries import consents, customers, messages, suppressions, topics
 from campaigns.models.values import Json, utc_now
-from campaigns.starter.intake.events import Intake, MessageOrigin
+from campaigns.starter.intake.events import Intake
+from campaigns.starter.intake.listening import MessageOrigin
 from campaigns.starter.intake.tracking import parse_call
 
 Happening = Literal["delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "failed"]

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
+from campaigns.models import dispatch
 from campaigns.models.channels import template_channel
 from campaigns.models.journey.definition import Definition, SegmentTrigger, mentioned_segments, mentioned_templates
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import campaigns, due_entries, entries, events, outbox, segments, templates
 from campaigns.models.store.queries.campaigns import CampaignRow
-from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
 from campaigns.models.values import Json, iso, utc_now
 from campaigns.starter.authoring.advice import advise
 from campaigns.starter.authoring.checking import checked_definition
@@ -21,6 +21,7 @@ from campaigns.starter.composition import Parts, Services
 from campaigns.starter.http.bodies import Body, takes
 from campaigns.starter.http.paging import Limit, decode_cursor, encode_cursor
 from campaigns.starter.http.problems import Problem, not_found
+from campaigns.starter.outbox import Unit
 from campaigns.starter.reading.statistics import STATUSES, campaign_statistics
 from campaigns.starter.reading.timeline import entry_json
 
@@ -95,8 +96,8 @@ async def move_campaign(key: CampaignKey, move: str, parts: Parts, response: Res
     if move not in MOVES:
         raise Problem(404, "Not found", f"a campaign knows {', '.join(MOVES)}, not {move!r}")
     now = utc_now()
-    owed: list[DispatchRow] = []
-    async with parts.database.write() as connection:
+    async with parts.outbox.transaction() as unit:
+        connection = unit.connection
         row = await campaigns.get(connection, key, lock=True)
         if row is None:
             raise not_found("campaign", key)
@@ -106,13 +107,13 @@ async def move_campaign(key: CampaignKey, move: str, parts: Parts, response: Res
         if move == "start":
             definition = await parts.definitions.get(connection, key, row.version, frozen=False)
             await _check_names(connection, definition)
-            owed = await _enter_existing(connection, definition, now)
+            await _enter_existing(unit, definition, now)
         await campaigns.set_status(connection, row, status, now)
         if move == "resume":
-            await entries.dispatch_to_held(connection, key, now)
+            await outbox.add_resumes(connection, key, now)
         elif move == "stop":
-            await entries.stop_running(connection, key, now)
-    parts.dispatcher.dispatch(owed)
+            await entries.request_stop(connection, key)
+            await outbox.add_stops(connection, key, now)
     return await _answer(parts, key, response)
 
 
@@ -170,18 +171,16 @@ def _entry_cursor(cursor: str | None) -> Any:
         raise Invalid([FieldError("cursor", "is not a cursor of this list")]) from None
 
 
-async def _enter_existing(connection: Connection, definition: Definition, now: datetime) -> list[DispatchRow]:
+async def _enter_existing(unit: Unit, definition: Definition, now: datetime) -> None:
     """Existing members are due at the campaign's start; a workflow is owed that enters them."""
     trigger = definition.trigger
     if not isinstance(trigger, SegmentTrigger) or not trigger.include_existing:
-        return []
-    inactive = await segments.inactive(connection, trigger.segments)
+        return
+    inactive = await segments.inactive(unit.connection, trigger.segments)
     active = [segment for segment in trigger.segments if segment not in inactive]
     begin = max(now, definition.starts_at or now)
-    await due_entries.add_existing(connection, definition.key, active, begin)
-    row = DispatchRow(f"existing-{definition.key}", "existing", definition.key, {"begin": iso(begin)})
-    await outbox.add(connection, [row], now + SWEEP_AFTER)
-    return [row]
+    await due_entries.add_existing(unit.connection, definition.key, active, begin)
+    unit.owe(dispatch.existing(definition.key, begin))
 
 
 async def _check_names(connection: Connection, definition: Definition) -> None:

@@ -101,7 +101,7 @@ async def put_customer(customer_id: str, body: Body, parts: Parts) -> Json:
         raise Invalid([FieldError("id", "must be the id of the path, or be left out")])
     check_attributes(body)
     check_email(body)
-    made = await parts.intake.put_customer(_checked_id(customer_id), body)
+    made = await parts.profiles.put(_checked_id(customer_id), body)
     async with parts.database.read() as connection:
         attributes = await customers.get(connection, customer_id)
     return {"id": customer_id, **(attributes or {}), "decisions": [decision.to_json() for decision in made]}
@@ -134,6 +134,6 @@ async def get_customer(customer_id: str, parts: Parts) -> Json:
 @router.delete("/{customer_id:path}", status_code=204)
 async def delete_customer(customer_id: str, parts: Parts) -> Response:
     """Erases the customer: rows, running entries, and the executions in Temporal; counts stay."""
-    if not await parts.intake.erase(customer_id):
+    if not await parts.erasures.erase(customer_id):
         raise not_found("customer", customer_id)
     return Response(status_code=204)

@@ -1,15 +1,13 @@
 """Entries: where each customer is, and why."""
 
-from uuid import uuid4
-
 from fastapi import APIRouter
 
+from campaigns.models import dispatch
 from campaigns.models.decision import EndedBy
+from campaigns.models.dispatch import DispatchKind, DispatchRow
 from campaigns.models.problems import FieldError, Invalid
-from campaigns.models.store.queries import entries, messages, outbox, steps
-from campaigns.models.store.queries.outbox import SWEEP_AFTER, DispatchRow
-from campaigns.models.values import Json, utc_now
-from campaigns.starter.admission.admit import exit_row
+from campaigns.models.store.queries import entries, messages, steps
+from campaigns.models.values import Json
 from campaigns.starter.composition import Parts, Services
 from campaigns.starter.http.paging import Limit
 from campaigns.starter.http.problems import Problem, not_found
@@ -49,25 +47,23 @@ async def get_entry(entry_id: str, parts: Parts) -> Json:
 @router.post("/{entry_id}/exit", status_code=202)
 async def exit_entry(entry_id: str, parts: Parts) -> Json:
     """Takes the customer out, whatever the entry waits for."""
-    return await _signal(parts, entry_id, exit_row(entry_id, EndedBy.OPERATOR))
+    return await _signal(parts, entry_id, dispatch.exit(entry_id, EndedBy.OPERATOR))
 
 
 @router.post("/{entry_id}/skip-wait", status_code=202)
 async def skip_wait(entry_id: str, parts: Parts) -> Json:
     """Ends the entry's present delay or wait."""
-    return await _signal(parts, entry_id, DispatchRow(uuid4().hex, "skip_wait", entry_id, {}))
+    return await _signal(parts, entry_id, dispatch.skip_wait(entry_id))
 
 
 async def _signal(parts: Services, entry_id: str, row: DispatchRow) -> Json:
-    now = utc_now()
-    async with parts.database.write() as connection:
-        locked = await entries.lock(connection, entry_id)
+    async with parts.outbox.transaction() as unit:
+        locked = await entries.lock(unit.connection, entry_id)
         if locked is None:
             raise not_found("entry", entry_id)
         if locked.status != "running":
             raise Problem(409, "Conflict", f"the entry has ended: it is {locked.status}")
-        if row.kind == "exit":
-            await entries.request_exit(connection, entry_id, EndedBy.OPERATOR)
-        await outbox.add(connection, [row], now + SWEEP_AFTER)
-    parts.dispatcher.dispatch([row])
-    return {"entry_id": entry_id, "requested": "exit" if row.kind == "exit" else "skip-wait"}
+        if row.kind == DispatchKind.EXIT:
+            await entries.request_exit(unit.connection, entry_id, EndedBy.OPERATOR)
+        unit.owe(row)
+    return {"entry_id": entry_id, "requested": "exit" if row.kind == DispatchKind.EXIT else "skip-wait"}

@@ -95,7 +95,7 @@ async def add_members(key: SegmentKey, body: Body, parts: Parts) -> Json:
     """Makes customers members; entering triggers. Answers after deciding."""
     members = parse(Members, body)
     await _by_hand(parts, key)
-    made = await parts.intake.enter_segment(key, members.customer_ids)
+    made = await parts.members.enter(key, members.customer_ids)
     return {"decisions": [{"customer_id": customer, **decision.to_json()} for customer, decision in made]}
 
 
@@ -103,7 +103,7 @@ async def add_members(key: SegmentKey, body: Body, parts: Parts) -> Json:
 async def remove_member(key: SegmentKey, customer_id: str, parts: Parts) -> Response:
     """Ends a membership."""
     await _by_hand(parts, key)
-    if not await parts.intake.leave_segment(key, customer_id):
+    if not await parts.members.leave(key, customer_id):
         raise not_found("member", customer_id)
     return Response(status_code=204)
 

@@ -10,7 +10,7 @@ from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import customers, facts, segments
 from campaigns.models.store.queries.segments import SegmentRow
 from campaigns.models.values import Json, utc_now
-from campaigns.starter.admission.admit import Person
+from campaigns.starter.customer import Person
 
 PAGE = 500
 

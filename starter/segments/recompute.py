@@ -8,12 +8,14 @@ from campaigns.models.journey.conditions import Condition
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.segment_rules import cycle, known_rule, mentions, parse_rule, turns_with_time
 from campaigns.models.store.database import Connection, Database
+from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import campaigns, customers, segment_sql, segments
 from campaigns.models.store.queries.segment_sql import NotInSql
 from campaigns.models.store.queries.segments import SegmentRow
 from campaigns.models.values import Json, utc_now
-from campaigns.starter.intake.events import Intake
+from campaigns.starter.outbox import Outbox
 from campaigns.starter.segments.follow import Touch, compare
+from campaigns.starter.segments.moved import look_again
 
 EVERY_S = 1.0
 TURNS = 200
@@ -27,9 +29,10 @@ log = structlog.get_logger()
 class Rules:
     """Sets, previews and applies the rules of segments. Doing a page twice is harmless, so any starter may."""
 
-    def __init__(self, database: Database, intake: Intake) -> None:
+    def __init__(self, database: Database, outbox: Outbox, definitions: Definitions) -> None:
         self._database = database
-        self._intake = intake
+        self._outbox = outbox
+        self._definitions = definitions
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -112,7 +115,7 @@ class Rules:
             page = await compare(connection, row.key, rule, row.recomputed_to)
         touch = Touch("rule", segments=frozenset([row.key]))
         for customer_id in sorted({*page.enter, *page.leave, *page.turning}):
-            await self._intake.look_again(customer_id, touch, triggers=row.recompute_triggers)
+            await self._look_again(customer_id, touch, triggers=row.recompute_triggers)
         async with self._database.write() as connection:
             await segments.mark_recomputed(connection, row.key, row.rule_version, page.last)
         return page.last is not None or key is None
@@ -134,8 +137,11 @@ class Rules:
         async with self._database.read() as connection:
             found = await segments.turns(connection, utc_now(), TURNS)
         for key, customer_id in found:
-            await self._intake.look_again(customer_id, Touch("time", segments=frozenset([key])))
+            await self._look_again(customer_id, Touch("time", segments=frozenset([key])))
         return len(found)
+
+    async def _look_again(self, customer_id: str, touch: Touch, *, triggers: bool = True) -> None:
+        await look_again(self._outbox, self._definitions, customer_id, touch, triggers=triggers)
 
     async def progress(self, row: SegmentRow) -> Json | None:
         """How far an edited rule has come; None where it was applied to all."""

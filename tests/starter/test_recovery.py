@@ -52,11 +52,11 @@ async def test_started_but_not_marked(product: Product):
             assert await outbox.any_due(connection, utc_now()) is False
         rows = await _rows(starter)
         for row in [*rows, *rows, *reversed(rows)]:
-            assert await starter.parts.dispatcher.act(row)
+            assert await starter.parts.relay.act(row)
         await starter.until_ended("c")
         for row in rows:
             # Long after the end, too: what has begun is not started again.
-            assert await starter.parts.dispatcher.act(row)
+            assert await starter.parts.relay.act(row)
         await asyncio.sleep(1)
     assert len(product.providers.mails) == 1
     assert (await starter.statistics("c"))["entries"]["completed"] == 1
@@ -65,7 +65,7 @@ async def test_started_but_not_marked(product: Product):
 async def _rows(starter):
     from sqlalchemy import select
 
-    from campaigns.models.store.queries.outbox import DispatchRow
+    from campaigns.models.dispatch import DispatchRow
     from campaigns.models.store.tables import Dispatch
 
     async with starter.parts.database.read() as connection:
@@ -87,8 +87,8 @@ async def _start_and_signal_owed(product: Product):
 async def test_an_event_that_comes_before_the_start(product: Product):
     """The signal overtakes the start: signal-with-start keeps it."""
     starter, start, signal = await _start_and_signal_owed(product)
-    assert await starter.parts.dispatcher.act(signal)
-    assert await starter.parts.dispatcher.act(start)
+    assert await starter.parts.relay.act(signal)
+    assert await starter.parts.relay.act(start)
     async with product.worker():
         await starter.until_ended("c")
     assert len(product.providers.mails) == 1
@@ -106,13 +106,13 @@ async def test_another_starter_starts_the_entry_while_the_signal_is_on_its_way(
     async def other_starts_then(connection: object, entry_id: str) -> bool:
         monkeypatch.setattr(steps, "has_begun", original)
         found = await original(connection, entry_id)
-        assert await starter.parts.dispatcher.act(start)
+        assert await starter.parts.relay.act(start)
         await starter.until_waiting("c", "wait")
         return found
 
     async with product.worker():
         monkeypatch.setattr(steps, "has_begun", other_starts_then)
-        assert await starter.parts.dispatcher.act(signal)
+        assert await starter.parts.relay.act(signal)
         await starter.until_ended("c")
     assert len(product.providers.mails) == 1
 

@@ -168,7 +168,7 @@ class Product:
         parts = make_services(self.settings, database, EntryClient(client, self.task_queue))
         app = make_app(parts)
         if not dispatching:
-            parts.dispatcher.start = lambda: None  # type: ignore[method-assign] # as if it died right after its commits
+            parts.relay.start = lambda: None  # type: ignore[method-assign] # as if it died right after its commits
         port = free_port()
         server = _Server(uvicorn.Config(app, "127.0.0.1", port, log_level="error"))
         serving = asyncio.create_task(server.serve())

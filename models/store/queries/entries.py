@@ -5,12 +5,12 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, case, func, literal, select, update
+from sqlalchemy import bindparam, case, func, select, update
 
 from campaigns.models.decision import EndedBy
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries.statements import chunks, insert, insert_of
-from campaigns.models.store.tables import Dispatch, Entry, Message, StepOutcome
+from campaigns.models.store.queries.statements import chunks, insert_of
+from campaigns.models.store.tables import Entry, Message, StepOutcome
 from campaigns.models.values import Json
 
 
@@ -191,31 +191,11 @@ async def mark_held(connection: Connection, entry_id: str, reason: str) -> None:
     await connection.execute(update(Entry).where(Entry.id == entry_id).values(held=reason))
 
 
-async def dispatch_to_held(connection: Connection, campaign: str, now: datetime) -> None:
-    """Owes a `resume` to every entry that a pause holds: one statement, however many they are."""
-    rows = select(
-        literal("resume-") + Entry.id + literal(f"-{now.timestamp():.6f}"),
-        literal("resume"), Entry.id, literal({}, Dispatch.payload.type), literal(now, Dispatch.due_at.type), literal(0),
-    ).where(Entry.campaign_key == campaign, Entry.status == "running", Entry.held == "paused")  # fmt: skip
-    await _owe(connection, rows)
-
-
-async def stop_running(connection: Connection, campaign: str, now: datetime) -> None:
-    """Asks every running entry of the campaign to end, and owes each the signal."""
-    running = (Entry.campaign_key == campaign, Entry.status == "running")
-    await connection.execute(
-        update(Entry).where(*running, Entry.exit_request.is_(None)).values(exit_request=EndedBy.STOPPED.value)
-    )
-    payload = literal({"cause": EndedBy.STOPPED.value}, Dispatch.payload.type)
-    rows = select(
-        literal("stop-") + Entry.id, literal("exit"), Entry.id, payload, literal(now, Dispatch.due_at.type), literal(0)
-    ).where(*running)
-    await _owe(connection, rows)
-
-
-async def _owe(connection: Connection, rows: Any) -> None:
-    columns = ["id", "kind", "entry_id", "payload", "due_at", "attempts"]
-    await connection.execute(insert(connection, Dispatch).from_select(columns, rows))
+async def request_stop(connection: Connection, campaign: str) -> None:
+    """Have every running entry of the campaign end as stopped; a cause that came before stays."""
+    statement = update(Entry).where(Entry.campaign_key == campaign, Entry.status == "running")
+    statement = statement.where(Entry.exit_request.is_(None))
+    await connection.execute(statement.values(exit_request=EndedBy.STOPPED.value))
 
 
 async def of_customer(connection: Connection, customer_id: str) -> list[tuple[str, str]]:

@@ -3,27 +3,19 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, literal, select, update
 
+from campaigns.models.decision import EndedBy
+from campaigns.models.dispatch import DispatchKind, DispatchRow
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries.statements import insert_of
+from campaigns.models.store.queries.statements import insert, insert_of
 from campaigns.models.store.tables import Dispatch, Entry
 from campaigns.models.values import Json
 
 SWEEP_AFTER = timedelta(seconds=5)
 """Whoever committed has this long to act, before the sweep does."""
-
-
-class DispatchRow(NamedTuple):
-    """One thing to do in Temporal."""
-
-    id: str
-    kind: str
-    entry_id: str
-    payload: Json
-    attempts: int = 0
 
 
 async def add(connection: Connection, rows: Iterable[DispatchRow], due_at: datetime) -> None:
@@ -36,6 +28,32 @@ async def add(connection: Connection, rows: Iterable[DispatchRow], due_at: datet
 @cache
 def _add(dialect: str) -> Any:
     return insert_of(dialect, Dispatch.__table__).on_conflict_do_nothing()
+
+
+async def add_resumes(connection: Connection, campaign: str, now: datetime) -> None:
+    """Owe a `resume` to every entry that a pause holds: one statement, however many they are."""
+    held = (Entry.campaign_key == campaign, Entry.status == "running", Entry.held == "paused")
+    request_id = literal("resume-") + Entry.id + literal(f"-{now.timestamp():.6f}")
+    await _add_to_entries(connection, request_id, DispatchKind.RESUME, {}, now, held)
+
+
+async def add_stops(connection: Connection, campaign: str, now: datetime) -> None:
+    """Owe an `exit` to every running entry of the campaign, as `add_resumes` does."""
+    running = (Entry.campaign_key == campaign, Entry.status == "running")
+    payload = {"cause": EndedBy.STOPPED.value}
+    await _add_to_entries(connection, literal("stop-") + Entry.id, DispatchKind.EXIT, payload, now, running)
+
+
+async def _add_to_entries(
+    connection: Connection, request_id: Any, kind: DispatchKind, payload: Json, now: datetime, where: tuple[Any, ...]
+) -> None:
+    """Owe the same to many entries; nobody has their rows at hand, so the sweep takes them at once."""
+    columns = ["id", "kind", "entry_id", "payload", "due_at", "attempts"]
+    rows = select(
+        request_id, literal(kind.value), Entry.id, literal(payload, Dispatch.payload.type),
+        literal(now, Dispatch.due_at.type), literal(0),
+    ).where(*where)  # fmt: skip
+    await connection.execute(insert(connection, Dispatch).from_select(columns, rows))
 
 
 async def take_due(connection: Connection, now: datetime, lease: timedelta, limit: int) -> list[DispatchRow]:
@@ -56,8 +74,8 @@ async def any_due(connection: Connection, now: datetime) -> bool:
     return (await connection.execute(select(Dispatch.id).where(Dispatch.due_at <= now).limit(1))).first() is not None
 
 
-async def done(connection: Connection, ids: list[str]) -> None:
-    """These are done."""
+async def delete_done(connection: Connection, ids: list[str]) -> None:
+    """Take away what is done."""
     await connection.execute(delete(Dispatch).where(Dispatch.id.in_(ids)))
 
 

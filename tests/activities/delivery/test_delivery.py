@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from campaigns.activities.contract import EntryRef, StepTask
 from campaigns.activities.delivery.activity import DeliveryActivities
-from campaigns.models.store.queries.outbox import DispatchRow
+from campaigns.models.dispatch import DispatchRow
 from campaigns.models.store.tables import Message
 from campaigns.models.values import utc_now
 from campaigns.workers.worker import make_senders
@@ -162,7 +162,7 @@ async def test_an_attempt_that_was_cut_off(product: Product, category: str, send
     starter = await product.starter(dispatching=False)
     await starter.customer("ann")
     entry_id = await enter(starter, {**MAIL, "category": category})
-    assert await starter.parts.dispatcher.act(DispatchRow("start", "start", entry_id, {}))
+    assert await starter.parts.relay.act(DispatchRow("start", "start", entry_id, {}))
     async with deliveries(product, starter) as attempt:
         await cut_off(product, attempt(entry_id))
         # Until the attempt can no longer be under way, nobody takes its place.
@@ -195,7 +195,7 @@ async def test_an_exit_in_the_middle_of_an_attempt_that_was_cut_off(product: Pro
     await starter.customer("ann")
     entry_id = await enter(starter, MAIL, goal={"event": "Bought"})
     start = DispatchRow("start", "start", entry_id, {})
-    assert await starter.parts.dispatcher.act(start)
+    assert await starter.parts.relay.act(start)
     async with deliveries(product, starter) as attempt:
         await cut_off(product, attempt(entry_id))
     await starter.track("ann", "Bought")

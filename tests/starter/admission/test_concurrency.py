@@ -206,7 +206,7 @@ async def test_thousands_of_orders_give_what_one_after_the_other_gives(product: 
     async def act(customer: str, number: int, kind: str) -> None:
         starter = chance.choice(two)
         if kind == "segment":
-            await starter.parts.intake.enter_segment("vip", [customer])
+            await starter.parts.members.enter("vip", [customer])
             return
         message_id = f"{customer}-{number}"
         big[message_id] = kind == "big"
@@ -217,7 +217,7 @@ async def test_thousands_of_orders_give_what_one_after_the_other_gives(product: 
 
     async def live(customer: str) -> None:
         async with at_once:
-            await two[0].parts.intake.put_customer(customer, {})
+            await two[0].parts.profiles.put(customer, {})
             kinds = ["event", "event", "big", "big", "segment", "segment"]
             chance.shuffle(kinds)
             await asyncio.gather(*(act(customer, number, kind) for number, kind in enumerate(kinds)))
