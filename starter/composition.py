@@ -10,7 +10,7 @@ from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.definitions import Definitions
 from campaigns.starter.admission.due_entries import DueEntries
-from campaigns.starter.feedback.consents import Subscriptions
+from campaigns.starter.feedback.consents import Consents
 from campaigns.starter.feedback.message_events import MessageEvents
 from campaigns.starter.housekeeping import Housekeeping
 from campaigns.starter.intake.erasure import Erasures
@@ -44,7 +44,7 @@ class Services:
     rules: Rules
     housekeeping: Housekeeping
     message_events: MessageEvents
-    subscriptions: Subscriptions
+    consents: Consents
 
 
 def make_services(settings: Settings, database: Database, client: EntryClient) -> Services:
@@ -63,10 +63,10 @@ def make_services(settings: Settings, database: Database, client: EntryClient) -
     housekeeping = Housekeeping(database, settings.decisions_kept_for)
     due_entries = DueEntries(database, outbox, definitions)
     message_events = MessageEvents(database, intake, signing)
-    subscriptions = Subscriptions(database, intake, signing, settings.base_url)
+    consents = Consents(database, intake, message_events, signing, settings.base_url)
     return Services(
         settings, database, journeys, definitions, signing, client, outbox, relay, intake, profiles, erasures,
-        members, due_entries, rules, housekeeping, message_events, subscriptions,
+        members, due_entries, rules, housekeeping, message_events, consents,
     )  # fmt: skip
 
 

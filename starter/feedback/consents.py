@@ -1,6 +1,10 @@
-"""What customers say about channels and topics; a topic with double opt-in wants to hear it again from the address."""
+"""What customers say about channels and topics, wherever they say it: one place records it.
+
+A topic with double opt-in wants to hear it again from the address.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 from uuid import uuid4
@@ -8,8 +12,9 @@ from uuid import uuid4
 from campaigns.models.addresses import address_of
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database
-from campaigns.models.store.queries import consents, customers, topics
+from campaigns.models.store.queries import consents, customers, messages, topics
 from campaigns.models.values import Json, utc_now
+from campaigns.starter.feedback.message_events import MessageEvents
 from campaigns.starter.intake.events import Intake
 from campaigns.starter.intake.tracking import parse_call
 
@@ -17,93 +22,192 @@ REQUESTED, CONFIRMED = "Subscription Requested", "Subscription Confirmed"
 Status = Literal["subscribed", "unsubscribed", "pending"]
 
 
-class Subscriptions:
-    """Records consents, and asks for those that must be confirmed."""
+@dataclass(frozen=True)
+class Choice:
+    """A topic, and whether a customer gets it."""
 
-    def __init__(self, database: Database, intake: Intake, signing: Signing, base_url: str) -> None:
+    topic: str
+    name: str
+    subscribed: bool
+
+
+class Consents:
+    """Records consents, and asks for those that must be confirmed. The topic "" is the whole channel."""
+
+    def __init__(
+        self, database: Database, intake: Intake, message_events: MessageEvents, signing: Signing, base_url: str
+    ) -> None:
         self._database = database
         self._intake = intake
+        self._message_events = message_events
         self._signing = signing
         self._base_url = base_url
 
     async def put(
         self, customer_id: str, channel: str, topic: str, status: Status, source: str, *, confirmed: bool = False
     ) -> tuple[Status, datetime] | None:
-        """Records it, and answers what is recorded; None where there is no such customer.
+        """Record it, and return what is recorded; None where there is no such customer.
 
         A subscription to a topic with double opt-in is `pending`, unless it is `confirmed` elsewhere, and makes the
         event `Subscription Requested` with a `confirm_url`, for a campaign to send that to the customer.
         """
         async with self._database.write() as connection:
-            now = utc_now()
             attributes = await customers.lock(connection, customer_id)
             if attributes is None:
                 return None
-            if (
-                status == "subscribed"
-                and not confirmed
-                and await self._wants_more(connection, channel, topic, customer_id)
-            ):
+            asks = status == "subscribed" and not confirmed
+            if asks and await self._must_confirm(connection, channel, topic, customer_id):
                 status = "pending"
-            await consents.put(connection, customer_id, channel, topic, status, source, now)
-            if status == "subscribed":
-                await self._forget_opt_out(connection, attributes, channel, topic)
+            at = await self._record(connection, customer_id, attributes, channel, topic, status, source)
         if status == "pending":
             token = self._signing.token("confirm", "\n".join((channel, topic, customer_id)))
-            await self._event(customer_id, REQUESTED, channel, topic, confirm_url=f"{self._base_url}/s/{token}")
-        return status, now
+            await self._track(customer_id, REQUESTED, channel, topic, confirm_url=f"{self._base_url}/s/{token}")
+        return status, at
 
     async def asked_for(self, token: str) -> str | None:
-        """The topic that the token's customer may confirm, or has confirmed; None where there is nothing to confirm."""
+        """Return the topic that the token's customer may confirm, or has confirmed; None where there is none."""
         channel, topic, customer_id = _parts(self._signing.value_of("confirm", token))
         async with self._database.read() as connection:
-            said = _said(await consents.of_customer(connection, customer_id), channel, topic)
-            return None if said is None or said.status == "unsubscribed" else await self._name(connection, topic)
+            consent = await _consent(connection, channel, topic, customer_id)
+            if consent is None or consent.status == "unsubscribed":
+                return None
+            return await _name(connection, topic)
 
     async def confirm(self, token: str) -> str | None:
-        """Confirms, which again is harmless; the topic, or None where there is nothing to confirm."""
+        """Confirm, which again is harmless; return the topic, or None where there is nothing to confirm."""
         channel, topic, customer_id = _parts(self._signing.value_of("confirm", token))
         async with self._database.write() as connection:
             attributes = await customers.lock(connection, customer_id)
-            said = _said(await consents.of_customer(connection, customer_id), channel, topic)
-            if attributes is None or said is None or said.status == "unsubscribed":
+            consent = await _consent(connection, channel, topic, customer_id)
+            if attributes is None or consent is None or consent.status == "unsubscribed":
                 return None
-            name = await self._name(connection, topic)
-            if said.status == "subscribed":
+            name = await _name(connection, topic)
+            if consent.status == "subscribed":
                 return name
-            source = f"{said.source}, confirmed"[:255]
-            await consents.put(connection, customer_id, channel, topic, "subscribed", source, utc_now())
-            await self._forget_opt_out(connection, attributes, channel, topic)
-        await self._event(customer_id, CONFIRMED, channel, topic)
+            source = f"{consent.source}, confirmed"[:255]
+            await self._record(connection, customer_id, attributes, channel, topic, "subscribed", source)
+        await self._track(customer_id, CONFIRMED, channel, topic)
         return name
 
-    async def _name(self, connection: Connection, topic: str) -> str:
-        return next((one.name for one in await topics.listed(connection) if one.key == topic), topic)
+    async def unsubscribe(self, message_id: str, source: str) -> None:
+        """Unsubscribe the message's customer from all marketing of its channel; again is harmless."""
+        async with self._database.write() as connection:
+            origin = await messages.origin(connection, message_id)
+            if origin is None or origin.customer_id is None:
+                return
+            attributes = await customers.lock(connection, origin.customer_id)
+            if attributes is not None:
+                await self._record(
+                    connection, origin.customer_id, attributes, origin.channel, "", "unsubscribed", source
+                )
+        await self._message_events.happened(message_id, "unsubscribed", {"source": source})
 
-    async def _wants_more(self, connection: Connection, channel: str, topic: str, customer_id: str) -> bool:
+    async def choices(self, message_id: str) -> list[Choice]:
+        """Return the topics, and whether the message's customer gets them on its channel; none of nobody's."""
+        async with self._database.read() as connection:
+            origin = await messages.origin(connection, message_id)
+            if origin is None or origin.customer_id is None:
+                return []
+            listed = await topics.listed(connection)
+            statuses = {
+                consent.topic: consent.status
+                for consent in await consents.of_customer(connection, origin.customer_id)
+                if consent.channel == origin.channel
+            }
+        left = statuses.get("") == "unsubscribed"
+        default = {True: "unsubscribed", False: "subscribed"}
+        return [
+            Choice(
+                topic.key,
+                topic.name,
+                not left and statuses.get(topic.key, default[topic.opt_in]) == "subscribed",
+            )
+            for topic in listed
+        ]
+
+    async def choose(self, message_id: str, chosen: set[str]) -> None:
+        """Subscribe the message's customer to these topics of its channel, and unsubscribe them from the others."""
+        async with self._database.write() as connection:
+            origin = await messages.origin(connection, message_id)
+            if origin is None or origin.customer_id is None:
+                return
+            attributes = await customers.lock(connection, origin.customer_id)
+            if attributes is None:
+                return
+            subscribed = {topic.key: topic.key in chosen for topic in await topics.listed(connection)}
+            if any(subscribed.values()):
+                # Who wants some of it has not left the channel.
+                subscribed[""] = True
+            for topic, wants in subscribed.items():
+                status: Status = "subscribed" if wants else "unsubscribed"
+                await self._record(
+                    connection, origin.customer_id, attributes, origin.channel, topic, status, "preference page"
+                )
+
+    async def put_by_address(self, channel: str, address: str, status: Status, source: str) -> Sequence[str]:
+        """Record what whoever has the address says of the channel; return the customers who are known by it.
+
+        It holds for the address too, whoever else gets it.
+        """
+        hashed = self._signing.address_hash(channel, address)
+        async with self._database.write() as connection:
+            known = await messages.customers_at(connection, channel, address)
+            for customer_id in known:
+                if (attributes := await customers.lock(connection, customer_id)) is not None:
+                    await self._record(connection, customer_id, attributes, channel, "", status, source)
+            if status == "unsubscribed":
+                row = {"subject_hash": hashed, "channel": channel, "topic": "", "source": source, "at": utc_now()}
+                await consents.keep_opt_outs(connection, [row])
+            else:
+                await consents.delete_opt_out(connection, hashed, channel, "")
+        return known
+
+    async def _record(
+        self,
+        connection: Connection,
+        customer_id: str,
+        attributes: Json,
+        channel: str,
+        topic: str,
+        status: Status,
+        source: str,
+    ) -> datetime:
+        """Record what the customer, who is locked, says now; return the time of it.
+
+        One who subscribes takes back the opt-out that is kept by the hash of their address, since an erasure.
+        """
+        now = utc_now()
+        await consents.put(connection, customer_id, channel, topic, status, source, now)
+        if status == "subscribed":
+            address = address_of(channel, attributes)
+            if isinstance(address, str):
+                hashed = self._signing.address_hash(channel, address)
+                await consents.delete_opt_out(connection, hashed, channel, topic)
+        return now
+
+    async def _must_confirm(self, connection: Connection, channel: str, topic: str, customer_id: str) -> bool:
         """Whether the topic asks for a confirmation that the customer has not given yet."""
         if not any(one.key == topic and one.double_opt_in for one in await topics.listed(connection)):
             return False
-        said = _said(await consents.of_customer(connection, customer_id), channel, topic)
-        return said is None or said.status != "subscribed"
+        consent = await _consent(connection, channel, topic, customer_id)
+        return consent is None or consent.status != "subscribed"
 
-    async def _forget_opt_out(self, connection: Connection, attributes: Json, channel: str, topic: str) -> None:
-        address = address_of(channel, attributes)
-        if isinstance(address, str):
-            hashed = self._signing.address_hash(channel, address)
-            await consents.delete_opt_out(connection, hashed, channel, topic)
-
-    async def _event(self, customer_id: str, name: str, channel: str, topic: str, **more: str) -> None:
+    async def _track(self, customer_id: str, name: str, channel: str, topic: str, **more: str) -> None:
         properties = {"channel": channel, "topic": topic, **more}
         event = {"userId": customer_id, "event": name, "messageId": uuid4().hex, "properties": properties}
         await self._intake.take(parse_call(event, "track"))
+
+
+async def _consent(connection: Connection, channel: str, topic: str, customer_id: str) -> Any:
+    recorded = await consents.of_customer(connection, customer_id)
+    return next((consent for consent in recorded if (consent.channel, consent.topic) == (channel, topic)), None)
+
+
+async def _name(connection: Connection, topic: str) -> str:
+    return next((one.name for one in await topics.listed(connection) if one.key == topic), topic)
 
 
 def _parts(value: str | None) -> tuple[str, str, str]:
     channel, _, rest = (value or "").partition("\n")
     topic, _, customer_id = rest.partition("\n")
     return channel, topic, customer_id
-
-
-def _said(consents: Sequence[Any], channel: str, topic: str) -> Any:
-    return next((one for one in consents if (one.channel, one.topic) == (channel, topic)), None)

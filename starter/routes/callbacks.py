@@ -10,6 +10,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from twilio.request_validator import RequestValidator
 
 from campaigns.starter.composition import Parts, Services
+from campaigns.starter.feedback.consents import Status
 from campaigns.starter.feedback.mail_reports import known_as
 from campaigns.starter.feedback.message_events import Happening
 from campaigns.starter.http.bodies import parse, parse_json, read_body
@@ -67,8 +68,8 @@ async def twilio_incoming(request: Request, parts: Parts) -> Response:
     sender = form.get("From", "")
     channel = "whatsapp" if sender.startswith("whatsapp:") else "sms"
     if said in STOP or said in START:
-        status = "unsubscribed" if said in STOP else "subscribed"
-        known = await parts.message_events.said_by_address(
+        status: Status = "unsubscribed" if said in STOP else "subscribed"
+        known = await parts.consents.put_by_address(
             channel, sender.removeprefix("whatsapp:"), status, f"text message: {said}"
         )
         log.info("a text message changed a subscription", status=status, customers=len(known))

@@ -45,7 +45,7 @@ def _checked_id(customer_id: str) -> str:
 async def put_consent(customer_id: str, body: Body, parts: Parts) -> Json:
     """Records a subscription or an unsubscription; `pending` is one that the customer has to confirm."""
     change = parse(ConsentChange, body)
-    recorded = await parts.subscriptions.put(
+    recorded = await parts.consents.put(
         customer_id, change.channel, change.topic or "", change.status, change.source, confirmed=change.confirmed
     )
     if recorded is None:

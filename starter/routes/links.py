@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from campaigns.models.store.queries import links
 from campaigns.starter.composition import Parts
-from campaigns.starter.feedback.message_events import Choice
+from campaigns.starter.feedback.consents import Choice
 from campaigns.starter.http.bodies import read_body
 
 router = APIRouter(include_in_schema=False)
@@ -73,7 +73,7 @@ async def unsubscribe_page(token: str, parts: Parts) -> HTMLResponse:
     if message_id is None:
         return _page("Unsubscribe", _NOT_VALID, 404)
     form = '<p>Do you want no more of these messages?</p><form method="post"><button>Unsubscribe</button></form>'
-    if choices := await parts.message_events.choices(message_id):
+    if choices := await parts.consents.choices(message_id):
         form += _TOPICS.format(token=quote(token), topics="".join(map(_checkbox, choices)))
     return _page("Unsubscribe", form)
 
@@ -97,7 +97,7 @@ async def choose_topics(token: str, request: Request, parts: Parts) -> HTMLRespo
     if message_id is None:
         return _page("Unsubscribe", _NOT_VALID, 404)
     form = parse_qs((await read_body(request, MAX_FORM)).decode(errors="replace"))
-    await parts.message_events.choose(message_id, set(form.get("topic", [])))
+    await parts.consents.choose(message_id, set(form.get("topic", [])))
     return _page("Saved", "<p>Your choice is saved.</p>")
 
 
@@ -107,7 +107,7 @@ async def unsubscribe(token: str, parts: Parts) -> HTMLResponse:
     message_id = parts.signing.value_of("unsubscribe", token)
     if message_id is None:
         return _page("Unsubscribe", _NOT_VALID, 404)
-    await parts.message_events.unsubscribe(message_id, "link")
+    await parts.consents.unsubscribe(message_id, "link")
     said = "<p>You are unsubscribed. You will get no more of these messages.</p>"
     return _page("Unsubscribe", said)
 
@@ -115,7 +115,7 @@ async def unsubscribe(token: str, parts: Parts) -> HTMLResponse:
 @router.get("/s/{token}")
 async def confirm_page(token: str, parts: Parts) -> HTMLResponse:
     """Asks; a GET changes nothing, for scanners follow links."""
-    topic = await parts.subscriptions.asked_for(token)
+    topic = await parts.consents.asked_for(token)
     if topic is None:
         return _page("Subscribe", _NOT_VALID, 404)
     button = f'<form method="post"><button>Yes, send me {escape(topic)}</button></form>'
@@ -125,7 +125,7 @@ async def confirm_page(token: str, parts: Parts) -> HTMLResponse:
 @router.post("/s/{token}")
 async def confirm(token: str, parts: Parts) -> HTMLResponse:
     """Confirms a subscription with double opt-in; again is harmless."""
-    topic = await parts.subscriptions.confirm(token)
+    topic = await parts.consents.confirm(token)
     if topic is None:
         return _page("Subscribe", _NOT_VALID, 404)
     return _page("Subscribed", f"<p>You are subscribed to {escape(topic)}.</p>")

@@ -344,6 +344,37 @@ async def test_the_preference_page(product: Product):
             assert (await reader.post(forged, data={"topic": "news"})).status_code == 404
 
 
+async def test_who_subscribes_themselves_takes_back_the_opt_out_of_their_address(product: Product):
+    """It outlives an erasure, by the address's hash; whoever has the address chooses anew on the preference page."""
+    starter = await product.starter()
+    await starter.call("PUT", "/v1/customers/ann", {"email": "ann@example.com"})
+    gone = {"channel": "email", "status": "unsubscribed", "source": "form"}
+    for topic in (None, "news", "tips"):
+        await starter.call("PUT", "/v1/customers/ann/consents", {**gone, **({"topic": topic} if topic else {})})
+    await starter.call("DELETE", "/v1/customers/ann", status=204)
+    await starter.call("PUT", "/v1/customers/eve", {"email": "Ann@example.com"})
+    for topic in ("news", "tips"):
+        await starter.call("PUT", f"/v1/topics/{topic}", {"name": topic})
+    receipt = {**MAIL, "id": "receipt", "category": "transactional"}
+    marketing = [
+        {**MAIL, "id": "plain"},
+        {**MAIL, "id": "news", "topic": "news"},
+        {**MAIL, "id": "tips", "topic": "tips"},
+    ]
+    await starter.campaign("c", frequency=EVERY_TIME, steps=[receipt, *marketing])
+    async with product.worker():
+        await starter.track("eve", "c")
+        before = await starter.until_ended("c")
+        assert [step["messages"]["sent"] for step in before["steps"]] == [1, 0, 0, 0]
+        token = starter.parts.signing.token("unsubscribe", await message_id(product))
+        async with httpx2.AsyncClient() as reader:
+            page = f"{starter.url}/u/{token}/topics"
+            assert (await reader.post(page, data={"topic": "news"})).status_code == 200
+        await starter.track("eve", "c")
+        after = await starter.until_ended("c")
+        assert [step["messages"]["sent"] for step in after["steps"]] == [2, 1, 1, 0]
+
+
 BOUNCE = """From: MAILER-DAEMON@mx.example\r\nSubject: Undelivered\r\nMIME-Version: 1.0\r
 Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r
 --b\r\nContent-Type: text/plain\r\n\r\nIt could not be delivered.\r
