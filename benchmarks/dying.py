@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from campaigns.activities.delivery.activity import DeliveryActivities
+from campaigns.activities.delivery.channel import Channels
+from campaigns.activities.delivery.ledger import Ledger
 from campaigns.cli.app import app
 from campaigns.models.store.queries import entries, events, messages, outbox
 from campaigns.starter.outbox import Outbox
@@ -32,10 +33,10 @@ SEAMS: dict[str, dict[str, tuple[Any, str, bool]]] = {
     "worker": {
         "before the claim": (messages, "claim", False),
         "in the claim": (messages, "claim", True),
-        "between claim and send": (DeliveryActivities, "_send", False),
-        "between send and record": (DeliveryActivities, "_send", True),
+        "between claim and send": (Channels, "send", False),
+        "between send and record": (Channels, "send", True),
         "in the record": (messages, "settle", True),
-        "behind the record": (DeliveryActivities, "_record", True),
+        "behind the record": (Ledger, "record", True),
         "before the completion": (entries, "complete", False),
     },
 }

@@ -15,7 +15,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Interceptor, Worker, WorkerDeploymentConfig
 
 from campaigns.activities.delivery.activity import DeliveryActivities
-from campaigns.activities.delivery.proofs import TestSendActivities
+from campaigns.activities.delivery.proofs import ProofActivities
 from campaigns.activities.progress import ProgressActivities
 from campaigns.activities.senders.base import Sender
 from campaigns.activities.senders.fcm import FcmSender, read_credentials
@@ -127,7 +127,7 @@ def make_workers(
         activities=[
             delivery.send_message,
             delivery.give_up_message,
-            TestSendActivities(database, senders, signing).send_test_message,
+            ProofActivities(database, senders, signing).send_proof,
             progress.begin_delay,
             progress.begin_wait,
             progress.choose_branch,

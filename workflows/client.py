@@ -20,7 +20,7 @@ from campaigns.workflows import search_attributes
 from campaigns.workflows.contract import EntryInput
 from campaigns.workflows.converter import data_converter
 from campaigns.workflows.existing_members import ExistingMembers, starter_queue
-from campaigns.workflows.proof import TEST_SEND, TestSend
+from campaigns.workflows.proof import PROOF_TIMEOUT, Proof
 
 TASK_QUEUE = "campaigns"
 CLOSING_PAUSES_S = (0.02, 0.05, 0.1, 0.3, 1.0)
@@ -92,17 +92,17 @@ class EntryClient:
                 static_summary=f"existing members of {campaign}",
             )
 
-    async def test_send(self, sealed: str) -> SendResult:
+    async def send_proof(self, sealed: str) -> SendResult:
         """What came of a template's test; TimeoutError where no worker does it in time."""
         try:
-            async with asyncio.timeout(TEST_SEND.total_seconds()):
+            async with asyncio.timeout(PROOF_TIMEOUT.total_seconds()):
                 return await self.client.execute_workflow(
-                    TestSend.run,
+                    Proof.run,
                     sealed,
-                    id=f"test-send-{uuid.uuid4().hex}",
+                    id=f"proof-{uuid.uuid4().hex}",
                     task_queue=self.task_queue,
-                    execution_timeout=TEST_SEND,
-                    static_summary="test send",
+                    execution_timeout=PROOF_TIMEOUT,
+                    static_summary="proof",
                 )
         except WorkflowFailureError as error:
             raise TimeoutError("no worker has sent it in time") from error

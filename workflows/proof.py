@@ -6,22 +6,22 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 
 from campaigns.activities.contract import SendResult
-from campaigns.activities.delivery.proofs import TestSendActivities
+from campaigns.activities.delivery.proofs import ProofActivities
 
-TEST_SEND = timedelta(seconds=30)
+PROOF_TIMEOUT = timedelta(seconds=30)
 
 
-@workflow.defn(name="TestSend", sandboxed=False)
-class TestSend:
+@workflow.defn(name="Proof", sandboxed=False)
+class Proof:
     """Sends once; whoever asked is told what came of it."""
 
     @workflow.run
     async def run(self, sealed: str) -> SendResult:
         """`sealed` holds address and content, which only who has the secret key can read."""
         return await workflow.execute_activity_method(
-            TestSendActivities.send_test_message,
+            ProofActivities.send_proof,
             sealed,
-            schedule_to_close_timeout=TEST_SEND,
+            schedule_to_close_timeout=PROOF_TIMEOUT,
             retry_policy=RetryPolicy(maximum_attempts=1),
-            summary="test send",
+            summary="proof",
         )

@@ -15,7 +15,7 @@ from campaigns.models.signing import Signing
 from campaigns.models.values import Json
 from campaigns.workflows.code.journey import Journey
 from campaigns.workflows.declared import DeclaredJourney
-from campaigns.workflows.proof import TestSend
+from campaigns.workflows.proof import Proof
 
 PLACE = "campaigns.journeys"
 
@@ -69,7 +69,7 @@ class Journeys:
 def all_workflows(journeys: Journeys, signing: Signing) -> list[type]:
     """Return what a worker serves: declared journeys, those in code, which unseal their triggers, and test sends."""
     Journey.signing = signing
-    return [DeclaredJourney, TestSend, *journeys.classes]
+    return [DeclaredJourney, Proof, *journeys.classes]
 
 
 def load_journeys(directory: Path | None = None) -> Journeys:

@@ -1,73 +1,83 @@
-"""A message before it is composed: everything that its text is made of, read at one moment."""
+"""A message before it goes out: everything that its text is made of, read at one moment, and the text made of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from campaigns.activities.content.compose import compose
-from campaigns.activities.contract import SendResult, StepTask
+from campaigns.activities.content.link_tracking import track
+from campaigns.activities.contract import SendResult
+from campaigns.activities.delivery.passage import Passage
 from campaigns.activities.senders.base import Outgoing
 from campaigns.models.addresses import Unsendable
 from campaigns.models.decision import Trigger
-from campaigns.models.journey.definition import Definition
-from campaigns.models.journey.steps import MessageBase
+from campaigns.models.journey.steps import Email
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import messages, templates
-from campaigns.models.store.queries.messages import MessageRow, Recipient
+from campaigns.models.store.queries.messages import Recipient
 from campaigns.models.values import Json, iso
 
 
 @dataclass(frozen=True)
 class Draft:
-    """The message of a step to one address; composing it needs no database."""
+    """The message of a passage to one address; rendering it needs no database."""
 
-    step: MessageBase
+    passage: Passage
     recipient: Recipient
-    message_id: str
     to: str
     template: dict[str, Any] | None
     answers: Json
     """What webhooks have answered before."""
-    otherwise: SendResult | None = None
-    """Of a message whose last attempt was cut off: what it is where the provider does not know either."""
-
-    @property
-    def earlier(self) -> MessageRow | None:
-        """The message where an attempt was made before."""
-        return self.recipient.message
 
 
-async def draft(
-    connection: Connection,
-    task: StepTask,
-    definition: Definition,
-    step: MessageBase,
-    recipient: Recipient,
-    message_id: str,
-    to: str,
-    otherwise: SendResult | None = None,
-) -> Draft:
-    """The draft, with the template and the answers that it needs."""
+@dataclass(frozen=True)
+class Rendered:
+    """A message as it goes out, and where its tracked links lead."""
+
+    outgoing: Outgoing
+    links: dict[str, str] = field(default_factory=dict)
+
+
+async def read_draft(connection: Connection, passage: Passage, recipient: Recipient, to: str) -> Draft:
+    """Return the draft, with the template and the answers that it needs."""
+    step = passage.step
     template = await templates.get(connection, step.template) if step.template else None
-    answers = await messages.responses(connection, task.entry.entry_id, definition.saved_answers)
-    return Draft(step, recipient, message_id, to, template, answers, otherwise)
+    answers = await messages.responses(connection, passage.entry_id, passage.definition.saved_answers)
+    return Draft(passage, recipient, to, template, answers)
 
 
-async def composed(wanted: Draft, entry_id: str, base_url: str, signing: Signing) -> Outgoing | Unsendable:
-    """The message with its texts rendered, and its link to unsubscribe."""
-    recipient, step = wanted.recipient, wanted.step
-    trigger = Trigger.from_json(recipient.trigger or {})
-    unsubscribe_url = None
-    if step.category == "marketing":
-        unsubscribe_url = f"{base_url}/u/{signing.token('unsubscribe', wanted.message_id)}"
-    variables = {
-        "customer": {**(recipient.attributes or {}), "id": recipient.customer_id},
-        "event": trigger.liquid_event(),
-        "event_name": trigger.name,
-        "event_time": iso(trigger.at),
-        "entry": {"id": entry_id},
-        "steps": wanted.answers,
-        "unsubscribe_url": unsubscribe_url or "",
-    }
-    made = await compose(step, wanted.template, variables, wanted.message_id, wanted.to, unsubscribe_url)
-    return made if isinstance(made, Unsendable) else replace(made, step=step.id)
+class Drafting:
+    """Renders drafts, with links of this product's own."""
+
+    def __init__(self, base_url: str, signing: Signing, *, tracks: bool) -> None:
+        self._base_url = base_url
+        self._signing = signing
+        self._tracks = tracks
+
+    async def render(self, draft: Draft) -> Rendered | SendResult:
+        """Return the message, its links tracked; or why there is none."""
+        passage, step = draft.passage, draft.passage.step
+        url = None
+        if passage.is_marketing:
+            url = f"{self._base_url}/u/{self._signing.token('unsubscribe', passage.message_id)}"
+        outgoing = await compose(step, draft.template, self._variables(draft, url), passage.message_id, draft.to, url)
+        if isinstance(outgoing, Unsendable):
+            return SendResult(outgoing.outcome, outgoing.reason, outgoing.detail)
+        outgoing = replace(outgoing, step=step.id)
+        if not (self._tracks and isinstance(step, Email) and step.tracking and outgoing.html):
+            return Rendered(outgoing)
+        tracked = track(outgoing.html, outgoing.message_id, self._base_url, self._signing)
+        return Rendered(replace(outgoing, html=tracked.html), tracked.links)
+
+    def _variables(self, draft: Draft, unsubscribe_url: str | None) -> Json:
+        recipient = draft.recipient
+        trigger = Trigger.from_json(recipient.trigger or {})
+        return {
+            "customer": {**(recipient.attributes or {}), "id": recipient.customer_id},
+            "event": trigger.liquid_event(),
+            "event_name": trigger.name,
+            "event_time": iso(trigger.at),
+            "entry": {"id": draft.passage.entry_id},
+            "steps": draft.answers,
+            "unsubscribe_url": unsubscribe_url or "",
+        }

@@ -1,4 +1,4 @@
-"""A template's test: its content to one address, once. It is no entry's message."""
+"""A proof: a template's content sent to one address to be looked at, once. It is no entry's message."""
 
 from uuid import uuid4
 
@@ -6,7 +6,7 @@ from temporalio import activity
 
 from campaigns.activities.content.compose import compose
 from campaigns.activities.contract import SendResult
-from campaigns.activities.delivery.attempts import for_history, outcome_of
+from campaigns.activities.delivery.ledger import for_history, outcome_of
 from campaigns.activities.senders.base import Sender
 from campaigns.models.addresses import Unsendable, checked_address
 from campaigns.models.journey.steps import STEP_TYPES, MessageBase
@@ -15,22 +15,20 @@ from campaigns.models.store.database import Database
 from campaigns.models.store.queries import suppressions
 
 
-class TestSendActivities:
-    """Sends tests through the senders, by channel."""
-
-    __test__ = False  # pytest takes classes of such names for tests
+class ProofActivities:
+    """Sends proofs through the senders, by channel."""
 
     def __init__(self, database: Database, senders: dict[str, Sender], signing: Signing) -> None:
         self._database = database
         self._senders = senders
         self._signing = signing
 
-    @activity.defn(name="send_test_message")
-    async def send_test_message(self, sealed: str) -> SendResult:
-        """Sends what was sealed; a suppressed address gets nothing, and what has no value stays empty."""
+    @activity.defn(name="send_proof")
+    async def send_proof(self, sealed: str) -> SendResult:
+        """Send what was sealed; a suppressed address gets nothing, and what has no value stays empty."""
         wanted = self._signing.unseal(sealed)
         channel = wanted["channel"]
-        step = STEP_TYPES[channel].model_validate({"id": "test-send", "type": channel, "template": "test-send"})
+        step = STEP_TYPES[channel].model_validate({"id": "proof", "type": channel, "template": "proof"})
         if not isinstance(step, MessageBase):
             raise TypeError(f"{channel} is no channel")
         to = checked_address(channel, wanted["to"])

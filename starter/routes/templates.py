@@ -142,7 +142,7 @@ async def test_send(key: TemplateKey, body: Body, parts: Parts) -> Json:
         raise Invalid([FieldError("to", f"is no address for {channel}")])
     sealed = parts.signing.seal({"channel": channel, "to": wanted.to, "content": content, "variables": variables})
     try:
-        result = await parts.client.test_send(sealed)
+        result = await parts.client.send_proof(sealed)
     except TimeoutError:
         raise Problem(503, "Service unavailable", "no worker has sent it in time") from None
     more = {name: value for name, value in (("reason", result.reason), ("detail", result.detail)) if value}

@@ -15,6 +15,8 @@ from campaigns.models.store.tables import (
     Customer,
     Entry,
     Message,
+    OptOut,
+    Suppression,
     Topic,
 )
 from campaigns.models.values import Json
@@ -44,6 +46,7 @@ class Recipient(NamedTuple):
     trigger: Json | None
     attributes: Json | None
     unsubscribed: bool
+    suppressed: bool
     message: MessageRow | None
 
 
@@ -54,18 +57,23 @@ class Recipient(NamedTuple):
 def _recipient(lock: bool) -> Any:
     said = (Consent.customer_id == Entry.customer_id, Consent.channel == bindparam("channel"))
     topic: Any = bindparam("topic")
+    address: Any = bindparam("address")
     unsubscribed = or_(
         exists().where(*said, Consent.topic.in_(("", topic)), Consent.status == "unsubscribed"),
         and_(
             exists().where(Topic.key == topic, Topic.opt_in.is_(True)),
             ~exists().where(*said, Consent.topic == topic, Consent.status == "subscribed"),
         ),
+        exists().where(
+            OptOut.subject_hash == address, OptOut.channel == bindparam("channel"), OptOut.topic.in_(("", topic))
+        ),
     )
+    suppressed = exists().where(Suppression.channel == bindparam("channel"), Suppression.address_hash == address)
     statement = (
         select(
             Campaign.status, Entry.customer_id, Entry.status, Entry.exit_request, Entry.held, Entry.trigger,
-            Customer.attributes, unsubscribed, Message.id, Message.status, Message.attempt, Message.attempt_ends_at,
-            Message.error,
+            Customer.attributes, unsubscribed, suppressed, Message.id, Message.status, Message.attempt,
+            Message.attempt_ends_at, Message.error,
         )
         .join_from(Entry, Campaign, Campaign.key == Entry.campaign_key)
         .outerjoin(Customer, Customer.id == Entry.customer_id)
@@ -89,18 +97,22 @@ async def recipient(
     repetition: int = 1,
     channel: str = "",
     topic: str = "",
+    address_hash: str = "",
     *,
     lock: bool = False,
 ) -> Recipient | None:
     """The entry with its campaign's status, its customer's attributes and consent, and the message of the step.
 
-    The entry's row is locked if so asked.
+    With the hash of an address what is kept against that counts too. The entry's row is locked if so asked.
     """
-    parameters = {"entry": entry_id, "step": step, "repetition": repetition, "channel": channel, "topic": topic}
+    parameters = {
+        "entry": entry_id, "step": step, "repetition": repetition, "channel": channel, "topic": topic,
+        "address": address_hash,
+    }  # fmt: skip
     row = (await connection.execute(_recipient(lock), parameters)).one_or_none()
     if row is None:
         return None
-    return Recipient(*row[:8], MessageRow(*row[8:]) if row[8] is not None else None)  # type: ignore[call-arg] # a slice of a row has its length
+    return Recipient(*row[:9], MessageRow(*row[9:]) if row[9] is not None else None)  # type: ignore[call-arg] # a slice of a row has its length
 
 
 async def claim(connection: Connection, row: dict[str, Any]) -> bool:
@@ -209,8 +221,12 @@ async def status(connection: Connection, message_id: str) -> str | None:
 
 
 async def mark_sent(connection: Connection, message_id: str, provider_id: str, now: datetime) -> None:
-    """The provider says that it has the message: what nobody knew is settled."""
-    statement = update(Message).where(Message.id == message_id, Message.status.in_(("unknown", "sending", "retry")))
+    """The provider says that it has the message: what nobody knew is settled, and is an exposure."""
+    unsettled = (Message.id == message_id, Message.status.in_(("unknown", "sending", "retry")))
+    # The entry before the message, as everywhere.
+    entry = select(Message.entry_id).where(*unsettled).scalar_subquery()
+    await connection.execute(update(Entry).where(Entry.id == entry).values(exposed_at=now))
+    statement = update(Message).where(*unsettled)
     await connection.execute(statement.values(status="sent", provider_id=provider_id, error=None, settled_at=now))
 
 

@@ -97,7 +97,7 @@ async def test_test_sends(product: Product, starter: Starter):
         await starter.call("POST", "/v1/templates/none/test-send", {"to": "a@example.com"}, 404)
         # Temporal's history shows nobody's address.
         async for execution in product.client.list_workflows(
-            f"TaskQueue = '{product.task_queue}' AND WorkflowType = 'TestSend'"
+            f"TaskQueue = '{product.task_queue}' AND WorkflowType = 'Proof'"
         ):
             history = (await product.client.get_workflow_handle(execution.id).fetch_history()).to_json()
             assert "me@example.com" not in history
