@@ -94,7 +94,7 @@ def starter() -> None:
 @app.command()
 def worker() -> None:
     """Runs a worker: journeys and their messages. Any number of them may run."""
-    from campaigns.workers.worker import run_worker
+    from campaigns.workers.process import run_worker
 
     _run(run_worker(_settings()))
 

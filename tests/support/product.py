@@ -16,7 +16,8 @@ from campaigns.models.settings import Settings
 from campaigns.models.store.database import Database, open_database
 from campaigns.starter.app import make_app
 from campaigns.starter.composition import Services, make_services
-from campaigns.workers.worker import make_senders, make_workers
+from campaigns.workers.senders import make_senders
+from campaigns.workers.worker import make_workers
 from campaigns.workflows.client import EntryClient
 from campaigns.workflows.converter import data_converter
 from tests.support.providers import Providers

@@ -17,7 +17,7 @@ from campaigns.activities.delivery.activity import DeliveryActivities
 from campaigns.models.dispatch import DispatchRow
 from campaigns.models.store.tables import Message
 from campaigns.models.values import utc_now
-from campaigns.workers.worker import make_senders
+from campaigns.workers.senders import make_senders
 from tests.support.product import Product, Starter, until
 
 MAIL = {"id": "mail", "type": "email", "subject": "Hello", "text": "Hello"}
