@@ -5,7 +5,11 @@ from typing import Any
 
 import orjson
 
-from campaigns.models.values import Json
+from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.values import Json, no_control_characters
+
+TEXTS = ("email", "phone", "timezone", "locale", "pushToken")
+"""Attributes that have a meaning of their own, and are text."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,27 @@ class ProfileChange:
     """All of the customer's, afterwards."""
     changed: frozenset[str]
     """Names of those that have another value than before, or none any more."""
+
+
+def check_attributes(attributes: Json, prefix: str = "") -> None:
+    """Raise Invalid where a known attribute is not what it must be. Others may hold anything."""
+    errors = []
+    for name in TEXTS:
+        value = attributes.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str):
+            errors.append(FieldError(prefix + name, "must be a string or null"))
+            continue
+        try:
+            no_control_characters(value)
+        except ValueError as error:
+            errors.append(FieldError(prefix + name, str(error)))
+    for name in attributes:
+        if not 0 < len(name) <= 255:
+            errors.append(FieldError(prefix + name[:40], "names of attributes have 1 to 255 characters"))
+    if errors:
+        raise Invalid(errors)
 
 
 def change(before: Json, given: Json) -> ProfileChange:

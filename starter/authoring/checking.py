@@ -3,8 +3,9 @@
 from campaigns.activities.content.compose import parts_of
 from campaigns.activities.content.rendering import check
 from campaigns.models.journey.definition import Definition, parse_definition
-from campaigns.models.journey.steps import MessageBase, walk
+from campaigns.models.journey.steps import MessageBase, Update, walk
 from campaigns.models.problems import FieldError, Invalid, place_text
+from campaigns.models.profiles import check_attributes
 from campaigns.workflows.registry import Journeys
 
 READ_ONLY = {
@@ -25,6 +26,9 @@ def checked_definition(raw: object, journeys: Journeys) -> Definition:
     definition = parse_definition(raw)
     if definition.workflow is not None:
         definition = definition.with_steps_of_code(journeys.steps(definition.workflow))
+    for place, step in walk(definition.steps or []):
+        if isinstance(step, Update):
+            check_attributes(step.attributes, f"{place_text((*place, 'attributes'))}.")
     texts = {
         place_text((*place, name)): part
         for place, step in walk(definition.steps or [])

@@ -12,13 +12,13 @@ from campaigns.models.channels import PERSONAL
 from campaigns.models.journey.conditions import needs
 from campaigns.models.journey.definition import Definition, EventTrigger, mentioned_templates, placed_conditions
 from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.profiles import check_attributes
 from campaigns.models.segment_rules import known_rule
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import consents, events, segments, suppressions, templates
 from campaigns.models.store.queries.suppressions import AgainstAddress
 from campaigns.models.values import Id, Instant, Json, Name, Strict
-from campaigns.starter.intake.tracking import check_attributes
 from campaigns.workflows.registry import Journeys
 
 MAX_EVENTS = 1_000

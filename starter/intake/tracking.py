@@ -8,7 +8,8 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from campaigns.models.journey.steps import mailbox
 from campaigns.models.problems import FieldError, Invalid, field_errors
-from campaigns.models.values import Id, Instant, Json, Name, no_control_characters
+from campaigns.models.profiles import check_attributes
+from campaigns.models.values import Id, Instant, Json, Name
 
 MAX_CALL_BYTES = 32 * 1024
 MAX_BATCH_BYTES = 500 * 1024
@@ -77,29 +78,8 @@ def parse_call(raw: object, type_: str | None = None) -> TrackingCall:
     return call
 
 
-def check_attributes(attributes: Json, prefix: str = "") -> None:
-    """Raises Invalid where a known attribute is not what it must be. Others may hold anything."""
-    errors = []
-    for name in ("email", "phone", "timezone", "locale", "pushToken"):
-        value = attributes.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            errors.append(FieldError(prefix + name, "must be a string or null"))
-            continue
-        try:
-            no_control_characters(value)
-        except ValueError as error:
-            errors.append(FieldError(prefix + name, str(error)))
-    for name in attributes:
-        if not 0 < len(name) <= 255:
-            errors.append(FieldError(prefix + name[:40], "names of attributes have 1 to 255 characters"))
-    if errors:
-        raise Invalid(errors)
-
-
 def check_email(attributes: Json) -> None:
-    """Raises Invalid where the mail address could never be one."""
+    """Raise Invalid where the mail address could never be one."""
     if email := attributes.get("email"):
         try:
             mailbox(email)

@@ -8,13 +8,14 @@ from pydantic import Field
 from campaigns.models.channels import PersonalChannel
 from campaigns.models.journey.steps import Line
 from campaigns.models.problems import FieldError, Invalid
+from campaigns.models.profiles import check_attributes
 from campaigns.models.store.queries import consents, customers, decisions, entries, segments
 from campaigns.models.values import Json, Key, Strict, iso, no_control_characters
 from campaigns.starter.composition import Parts
 from campaigns.starter.http.bodies import Body, parse, takes
 from campaigns.starter.http.paging import Limit, decode_cursor, encode_cursor
 from campaigns.starter.http.problems import not_found
-from campaigns.starter.intake.tracking import check_attributes, check_email
+from campaigns.starter.intake.tracking import check_email
 from campaigns.starter.reading.decisions import explain
 from campaigns.starter.reading.timeline import entry_json
 

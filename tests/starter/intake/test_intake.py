@@ -93,6 +93,22 @@ async def test_an_erased_customer_in_a_batch(product: Product):
     assert await history(starter, "ann", "Seen") == []
 
 
+async def test_no_call_of_an_erased_customer_leaves_a_row_of_theirs(product: Product):
+    from sqlalchemy import text
+
+    starter = await product.starter()
+    await starter.customer("ann")
+    await starter.call("DELETE", "/v1/customers/ann")
+    others = [
+        {"userId": "ann", "messageId": kind, "type": kind, "traits": {"city": "Bonn"}} for kind in ("group", "alias")
+    ]
+    assert [one["success"] for one in await batch(starter, [track("ann", "Seen", "m"), *others])] == [True, True, True]
+    async with starter.parts.database.read() as connection:
+        rows = (await connection.execute(text("SELECT customer_id, name, properties FROM event"))).all()
+    assert [(row[0], row[1]) for row in rows] == [(None, None)] * 3
+    assert "Bonn" not in str(rows)
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_too_much_at_once_is_said_so(product: Product, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("campaigns.starter.http.keys.few_at_once.__defaults__", (8,))

@@ -138,6 +138,8 @@ async def test_a_campaign_is_checked_whole(refusing: Starter):
         "steps": [{"type": "email", "template": "none"}, {"type": "sms", "body": "{{ a"}],
     }
     assert fields(await refusing.api.post("/v1/campaigns", json=wrong)) == ["steps[1].body"]
+    wrong["steps"][1] = {"type": "update", "attributes": {"email": 5}}
+    assert fields(await refusing.api.post("/v1/campaigns", json=wrong)) == ["steps[1].attributes.email"]
     wrong["steps"].pop()
     answer = await refusing.api.post("/v1/campaigns", json=wrong)
     assert fields(answer) == ["trigger.segments[1]", "steps[0].template"]
@@ -220,6 +222,8 @@ async def test_members(starter: Starter):
     assert ([member["customer_id"] for member in second["members"]], second["next"]) == (["cid"], None)
     await starter.call("DELETE", "/v1/segments/vip/members/ann", status=204)
     await starter.call("DELETE", "/v1/segments/vip/members/ann", status=404)
+    await starter.call("DELETE", "/v1/segments/vip/members/nobody", status=404)
+    await starter.call("GET", "/v1/customers/nobody", status=404)
     assert (await starter.call("GET", "/v1/customers/ann"))["segments"] == []
 
 

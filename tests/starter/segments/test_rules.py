@@ -229,6 +229,26 @@ async def test_an_update_lets_others_follow_but_not_its_own_campaign(product: Pr
         }  # fmt: skip
 
 
+async def test_an_update_writes_by_the_rules_of_identify(product: Product):
+    """Null takes away, the id is no attribute, and memberships follow."""
+    starter = await product.starter()
+    async with product.worker():
+        await segment(starter, "planless", {"attribute": "plan", "op": "not_exists"})
+        update = {"id": "update", "type": "update", "attributes": {"plan": None, "id": "bob", "age": 5}}
+        await starter.campaign("c", trigger={"type": "event", "event": "Go"}, steps=[update])
+        await starter.call("PUT", "/v1/customers/ann", {"plan": "pro", "n": 1})
+        await starter.track("ann", "Go")
+        await starter.until_ended("c")
+
+        async def followed() -> bool:
+            return (await starter.call("GET", "/v1/customers/ann"))["segments"] == ["planless"]
+
+        await until(followed)
+        known = await starter.call("GET", "/v1/customers/ann")
+    shown = {name: value for name, value in known.items() if name not in ("segments", "consents", "entries")}
+    assert shown == {"id": "ann", "n": 1, "age": 5}
+
+
 # The membership of one customer, followed step by step, is what the whole base gives.
 
 paths = st.sampled_from(["plan", "age", "a.b"])
