@@ -51,12 +51,12 @@ class Relay:
         self._reconciled: set[str] = set()
 
     def start(self) -> None:
-        """Begins to work."""
+        """Begin to work."""
         loops = [self._work() for _ in range(CONCURRENCY)] + [self._clear(), self._sweep(), self._reconcile_closed()]
         self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
-        """Stops at once: what is left, the next sweep does."""
+        """Stop at once: what is left, the next sweep does."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -76,7 +76,7 @@ class Relay:
                 self._outbox.release(row)
 
     async def act(self, row: DispatchRow) -> bool:
-        """Does the row; False where it has to be tried again later."""
+        """Do the row; return False where it has to be tried again later."""
         match row.kind:
             case DispatchKind.START:
                 return await self._start(row.entry_id)
@@ -131,7 +131,10 @@ class Relay:
         return await self._client.start(self._input(entry, definition), signal)
 
     async def reconcile(self, entry_id: str) -> bool:
-        """An entry that runs here but whose workflow is closed has failed: it was terminated in Temporal."""
+        """End an entry that runs here but whose workflow is closed: it was terminated in Temporal, and has failed.
+
+        Return whether its workflow is closed.
+        """
         handle = self._client.client.get_workflow_handle(workflow_id(entry_id))
         try:
             description = await handle.describe()
@@ -153,7 +156,7 @@ class Relay:
             await asyncio.sleep(RECONCILE_S)
 
     async def reconcile_closed(self) -> None:
-        """Looks for entries that Temporal ended without running their code, which nothing else tells the database."""
+        """Look for entries that Temporal ended without running their code, which nothing else tells the database."""
         since = (utc_now() - RECONCILE_BACK).isoformat()
         query = (
             "CampaignKey IS NOT NULL AND ExecutionStatus IN ('Terminated', 'Failed', 'TimedOut', 'Canceled') "
@@ -191,7 +194,7 @@ class Relay:
             await asyncio.sleep(0 if full else SWEEP_S)
 
     async def sweep_once(self) -> int:
-        """Takes up rows that are due, by whomever they were left; how many there were."""
+        """Take up rows that are due, by whomever they were left; return how many there were."""
         if self._outbox.waiting > SWEEP_ROWS:
             return 0
         async with self._database.read() as connection:

@@ -49,7 +49,7 @@ async def admit(
     connection = unit.connection
     listening = [await _listening(connection, definitions, row, trigger) for row in rows if row.status != "archived"]
     rivals = _rivals(listening, person)
-    listening = [one for one in listening if only in (None, one.row.key) and one.row.key != but_for]
+    listening = [listener for listener in listening if only in (None, listener.row.key) and listener.row.key != but_for]
     if not listening:
         return []
     used = set() if is_new else await decisions.entered_by(connection, person.id, trigger.id)
@@ -57,18 +57,20 @@ async def admit(
     verdicts = decide(candidates, rivals, person.now)
     await _preempt(unit, verdicts.preempted, person.now)
     made = []
-    for one, verdict in zip(listening, verdicts.verdicts, strict=True):
+    for listener, verdict in zip(listening, verdicts.verdicts, strict=True):
         entry_id = None
         if verdict.outcome is Outcome.ENTERED:
             entry_id = uuid4().hex
-            await entries.add(connection, _entry_row(entry_id, one, person, _completed(definitions, one, trigger)))
+            await entries.add(
+                connection, _entry_row(entry_id, listener, person, _completed(definitions, listener, trigger))
+            )
             unit.owe(dispatch.start(entry_id))
-            every = one.definition.re_enters_every if one.definition else None
+            every = listener.definition.re_enters_every if listener.definition else None
             if every:
-                await due_entries.put(connection, one.row.key, person.id, person.now + every)
+                await due_entries.put(connection, listener.row.key, person.id, person.now + every)
         made.append(_decision(verdict, entry_id, person.now))
     await decisions.add(connection, [_decision_row(decision, person, trigger) for decision in made])
-    held_out = [one.campaign for one in made if one.outcome is Outcome.HOLDOUT and not person.erased]
+    held_out = [decision.campaign for decision in made if decision.outcome is Outcome.HOLDOUT and not person.erased]
     await holdouts.add(connection, held_out, person.id, person.now)
     return made
 
@@ -97,10 +99,10 @@ async def _candidates(
     listening: Sequence[_Listening],
     used: set[str],
 ) -> list[Candidate]:
-    live = [one.definition for one in listening if one.definition and one.row.status == "live"]
-    conditions = [one.trigger.where for one in live if isinstance(one.trigger, EventTrigger)]
+    live = [listener.definition for listener in listening if listener.definition and listener.row.status == "live"]
+    conditions = [campaign.trigger.where for campaign in live if isinstance(campaign.trigger, EventTrigger)]
     # The customer's events include the one at hand.
-    asked = await facts.load(
+    known = await facts.load(
         connection,
         conditions,
         person.now,
@@ -109,24 +111,26 @@ async def _candidates(
         properties=trigger.properties,
         trigger=trigger.properties,
     )
-    past = await entries.past_of_customer(connection, person.id, [one.key for one in live]) if live else []
+    past = await entries.past_of_customer(connection, person.id, [campaign.key for campaign in live]) if live else []
     active = True
     if trigger.type == "segment":
         active = not await segments.inactive(connection, [trigger.name])
-    accepted = {one.key for one in live if definitions.accepts(one, trigger.liquid_event())}
-    return [_candidate(one, person, asked, used, past, active, one.row.key in accepted) for one in listening]
+    accepted = {campaign.key for campaign in live if definitions.accepts(campaign, trigger.liquid_event())}
+    return [
+        _candidate(listener, person, known, used, past, active, listener.row.key in accepted) for listener in listening
+    ]
 
 
 def _candidate(
-    one: _Listening,
+    listener: _Listening,
     person: Person,
-    asked: Facts,
+    known: Facts,
     used: set[str],
     past: Sequence[PastEntries],
     active: bool,
     accepted: bool,
 ) -> Candidate:
-    row, definition = one.row, one.definition
+    row, definition = listener.row, listener.definition
     if definition is None or row.status != "live":
         return Candidate(row.key, row.status, row.created_at)
     own_past = [before for before in past if before.campaign == row.key]
@@ -139,15 +143,15 @@ def _candidate(
         starts_at=definition.starts_at or row.created_at,
         ends_at=definition.ends_at,
         segment_active=active,
-        matches=accepted and (isinstance(definition.trigger, SegmentTrigger) or holds(definition.trigger.where, asked)),
+        matches=accepted and (isinstance(definition.trigger, SegmentTrigger) or holds(definition.trigger.where, known)),
         held_out=is_held_out(row.key, person.id, definition.holdout_percent),
         erased=person.erased,
         duplicate=row.key in used,
-        running_entry=next((entry.id for entry in running if entry.entry_key == one.entry_key), None),
+        running_entry=next((entry.id for entry in running if entry.entry_key == listener.entry_key), None),
         frequency=frequency.type,
         every=parse_duration(frequency.every) if isinstance(frequency, Interval) else timedelta(0),
         last_entered_at=max(
-            (before.entered_at for before in own_past if before.entry_key == one.entry_key and before.entered_at),
+            (before.entered_at for before in own_past if before.entry_key == listener.entry_key and before.entered_at),
             default=None,
         ),
         cap=parse_duration(definition.frequency_cap) if definition.frequency_cap else timedelta(0),
@@ -160,9 +164,9 @@ def _candidate(
 def _rivals(listening: Sequence[_Listening], person: Person) -> list[Rival]:
     """Running entries of the campaigns that share the trigger; a campaign that is paused competes with what runs."""
     priorities = {
-        one.row.key: one.definition.priority
-        for one in listening
-        if one.definition is not None and one.definition.priority is not None
+        listener.row.key: listener.definition.priority
+        for listener in listening
+        if listener.definition is not None and listener.definition.priority is not None
     }
     return [
         Rival(entry.id, entry.campaign, priority, entry.exposed_at is not None)
@@ -178,19 +182,19 @@ async def _preempt(unit: Unit, entry_ids: list[str], now: datetime) -> None:
         unit.owe(dispatch.exit(entry_id, EndedBy.PREEMPTED))
 
 
-def _completed(definitions: Definitions, one: _Listening, trigger: Trigger) -> Trigger:
-    if one.definition is None or trigger.type != "event":
+def _completed(definitions: Definitions, listener: _Listening, trigger: Trigger) -> Trigger:
+    if listener.definition is None or trigger.type != "event":
         return trigger
-    return replace(trigger, properties=definitions.completed(one.definition, trigger.properties))
+    return replace(trigger, properties=definitions.completed(listener.definition, trigger.properties))
 
 
-def _entry_row(entry_id: str, one: _Listening, person: Person, trigger: Trigger) -> Json:
+def _entry_row(entry_id: str, listener: _Listening, person: Person, trigger: Trigger) -> Json:
     return {
         "id": entry_id,
-        "campaign_key": one.row.key,
-        "version": one.row.version,
+        "campaign_key": listener.row.key,
+        "version": listener.row.version,
         "customer_id": person.id,
-        "entry_key": one.entry_key,
+        "entry_key": listener.entry_key,
         "trigger": trigger.to_json(),
         "status": "running",
         "entered_at": person.now,

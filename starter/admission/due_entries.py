@@ -49,7 +49,7 @@ class DueEntries:
 
     @activity.defn(name=ENTER_EXISTING)
     async def enter_existing(self, campaign: str) -> EnteringProgress:
-        """Decides about existing members for a while, at a bounded rate; done again it goes on where it was."""
+        """Decide about existing members for a while, at a bounded rate; done again it goes on where it was."""
         began, done = time.monotonic(), 0
         while time.monotonic() - began < ACTIVITY_S:
             number = await self.once(AT_A_TIME, campaign)
@@ -62,13 +62,13 @@ class DueEntries:
             return EnteringProgress(done, await due_entries.count_existing(connection, campaign))
 
     async def once(self, limit: int, existing_of: str | None = None) -> int:
-        """Decides about those who are due, or about existing members of a campaign; how many there were."""
+        """Decide about those who are due, or about existing members of a campaign; return how many there were."""
         async with self._database.read() as connection:
-            found = await due_entries.due(connection, utc_now(), limit, existing_of)
-        for campaign, customer_id in found:
+            due = await due_entries.due(connection, utc_now(), limit, existing_of)
+        for campaign, customer_id in due:
             async with self._outbox.transaction() as unit:
                 await self._decide(unit, campaign, customer_id)
-        return len(found)
+        return len(due)
 
     async def _decide(self, unit: Unit, campaign: str, customer_id: str) -> None:
         connection = unit.connection
@@ -103,5 +103,5 @@ class DueEntries:
 
 
 def _next(due_at: datetime, every: timedelta, now: datetime) -> datetime:
-    """The next time of the same rhythm that is not past."""
+    """Return the next time of the same rhythm that is not past."""
     return due_at + every * ((now - due_at) // every + 1)

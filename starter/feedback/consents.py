@@ -187,7 +187,7 @@ class Consents:
 
     async def _must_confirm(self, connection: Connection, channel: str, topic: str, customer_id: str) -> bool:
         """Whether the topic asks for a confirmation that the customer has not given yet."""
-        if not any(one.key == topic and one.double_opt_in for one in await topics.listed(connection)):
+        if not any(row.key == topic and row.double_opt_in for row in await topics.listed(connection)):
             return False
         consent = await _consent(connection, channel, topic, customer_id)
         return consent is None or consent.status != "subscribed"
@@ -204,7 +204,7 @@ async def _consent(connection: Connection, channel: str, topic: str, customer_id
 
 
 async def _name(connection: Connection, topic: str) -> str:
-    return next((one.name for one in await topics.listed(connection) if one.key == topic), topic)
+    return next((row.name for row in await topics.listed(connection) if row.key == topic), topic)
 
 
 def _parts(value: str | None) -> tuple[str, str, str]:

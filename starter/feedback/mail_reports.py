@@ -22,13 +22,13 @@ class MailReport:
 
 
 def read_reports(raw: bytes) -> list[MailReport]:
-    """What the mail reports; empty where it is no report, or says nothing that is final, or not of which mail."""
-    report = message_from_bytes(raw, policy=policy.default)
-    parts = list(report.walk())
+    """Return what the mail reports: nothing where it is no report, or not final, or does not say of which mail."""
+    mail = message_from_bytes(raw, policy=policy.default)
+    parts = list(mail.walk())
     message_id = next(filter(None, map(_original_id, parts)), None)
     if message_id is None:
         return []
-    return [found for part in parts for found in _of_part(part, message_id)]
+    return [report for part in parts for report in _of_part(part, message_id)]
 
 
 def _of_part(part: Message, message_id: str) -> Iterator[MailReport]:
@@ -45,8 +45,8 @@ def _of_part(part: Message, message_id: str) -> Iterator[MailReport]:
                 yield MailReport(message_id, "delivered")
     elif kind == "message/feedback-report":
         text = part.get_payload()
-        said = str(text[0]) if isinstance(text, list) and text else str(text)
-        if "feedback-type: not-spam" not in said.lower():
+        words = str(text[0]) if isinstance(text, list) and text else str(text)
+        if "feedback-type: not-spam" not in words.lower():
             yield MailReport(message_id, "complained", reason="feedback report")
 
 
@@ -59,12 +59,12 @@ def _original_id(part: Message) -> str | None:
     elif kind == "text/rfc822-headers":
         content = part.get_payload(decode=True)
         enclosed = message_from_bytes(content, policy=policy.default) if isinstance(content, bytes) else None
-    found = _field(enclosed, "Message-ID") if isinstance(enclosed, Message) else ""
-    return known_as(found) or None
+    original = _field(enclosed, "Message-ID") if isinstance(enclosed, Message) else ""
+    return known_as(original) or None
 
 
 def known_as(message_id: str) -> str:
-    """Our id of a Message-ID: what stands before the @."""
+    """Return our id of a Message-ID: what stands before the @."""
     return message_id.strip("<> ").partition("@")[0]
 
 

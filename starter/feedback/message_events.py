@@ -68,7 +68,7 @@ class MessageEvents:
         return True
 
     async def sent(self, message_id: str, provider_id: str) -> None:
-        """The provider has the message, as it says itself: that settles an unknown outcome."""
+        """Settle an unknown outcome: the provider has the message, as it says itself."""
         async with self._database.read() as connection:
             # Most are known to be sent: reading delays no writer.
             if await messages.status(connection, message_id) in (None, "sent", "failed"):
@@ -77,7 +77,7 @@ class MessageEvents:
             await messages.mark_sent(connection, message_id, provider_id, utc_now())
 
     async def suppress(self, message_id: str, reason: str) -> None:
-        """The address of the message gets nothing more on its channel."""
+        """Let the address of the message get nothing more on its channel."""
         async with self._database.write() as connection:
             origin = await messages.origin(connection, message_id)
             if origin and origin.address:

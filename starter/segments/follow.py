@@ -54,14 +54,14 @@ class _Work:
 
 
 async def follow(connection: Connection, person: Person, touch: Touch) -> list[Change]:
-    """Enters and leaves the segments whose rules are touched, and those that ask about these; in the caller's
+    """Enter and leave the segments whose rules are touched, and those that ask about these; in the caller's
     transaction, under the customer's lock. Nothing is triggered by this alone.
     """
     return (await follow_all(connection, [person], touch)).get(person.id, [])
 
 
 async def follow_all(connection: Connection, people: Sequence[Person], touch: Touch) -> dict[str, list[Change]]:
-    """As `follow`, for several customers who share what may have touched them: as many statements as for one."""
+    """Do as `follow`, for several customers who share what may have touched them: as many statements as for one."""
     present = {person.id: person for person in people if not person.erased}
     if not present:
         return {}
@@ -76,7 +76,7 @@ async def follow_all(connection: Connection, people: Sequence[Person], touch: To
     work.add(rows)
     while work.left:
         key = work.left.pop(0)
-        if await _evaluate(connection, present, key, work, asked=key in touch.segments):
+        if await _evaluate(connection, present, key, work, is_turn=key in touch.segments):
             work.add(await segments.touched(connection, (), (), [key], dependents_only=True))
     changes: dict[str, list[Change]] = {}
     for customer_id, members in work.members.items():
@@ -88,9 +88,9 @@ async def follow_all(connection: Connection, people: Sequence[Person], touch: To
 
 
 async def _evaluate(
-    connection: Connection, people: Mapping[str, Person], key: str, work: _Work, *, asked: bool
+    connection: Connection, people: Mapping[str, Person], key: str, work: _Work, *, is_turn: bool
 ) -> bool:
-    """Whether any of the customers now belongs otherwise than was known; `asked` says that it was this one's turn."""
+    """Whether any of the customers now belongs otherwise than was known; `is_turn` says that its time had come."""
     rule = work.rules[key]
     now = next(iter(people.values())).now
     attributes = [(person.id, person.attributes) for person in people.values()]
@@ -105,8 +105,10 @@ async def _evaluate(
         if belongs != (key in members):
             (members.add if belongs else members.discard)(key)
             changed = True
-    if asked or turns_with_time(rule):
-        await segments.put_turns(connection, key, turning, [one for one in people if one not in turning])
+    if is_turn or turns_with_time(rule):
+        await segments.put_turns(
+            connection, key, turning, [customer_id for customer_id in people if customer_id not in turning]
+        )
     return changed
 
 
@@ -115,19 +117,19 @@ async def _write(
 ) -> None:
     entered: dict[str, list[str]] = {}
     left: dict[str, list[str]] = {}
-    for customer_id, some in changes.items():
-        for change in some:
+    for customer_id, theirs in changes.items():
+        for change in theirs:
             (entered if change.entered else left).setdefault(change.segment, []).append(customer_id)
     for key, ids in entered.items():
-        await segments.add_members(connection, key, {one: people[one].now for one in ids})
+        await segments.add_members(connection, key, {customer_id: people[customer_id].now for customer_id in ids})
     for key, ids in left.items():
         await segments.remove_members(connection, key, ids)
-    rows = [change_row(people[one], change, cause) for one, some in changes.items() for change in some]
+    rows = [change_row(people[key], change, cause) for key, theirs in changes.items() for change in theirs]
     await segments.add_changes(connection, rows)
 
 
 def change_row(person: Person, change: Change, cause: str) -> Json:
-    """The record of a change."""
+    """Return the record of a change."""
     return {
         "segment_key": change.segment,
         "customer_id": person.id,
@@ -150,14 +152,14 @@ class Page:
 
 
 async def compare(connection: Connection, key: str, rule: Condition, after: str) -> Page:
-    """Who would enter and leave by the rule, of the customers behind this one by id."""
+    """Return who would enter and leave by the rule, of a page of the customers behind this one by id."""
     people = await customers.page(connection, after, PAGE)
     loaded = await facts.load_many(connection, rule, utc_now(), people)
     page = Page([], [], [], people[-1][0] if len(people) == PAGE else None)
-    for customer_id, asked in loaded.items():
-        belongs, belonged = holds(rule, asked), key in asked.segments
+    for customer_id, known in loaded.items():
+        belongs, belonged = holds(rule, known), key in known.segments
         if belongs != belonged:
             (page.enter if belongs else page.leave).append(customer_id)
-        if turns_at(rule, asked) is not None:
+        if turns_at(rule, known) is not None:
             page.turning.append(customer_id)
     return page

@@ -45,7 +45,7 @@ class Rules:
             await asyncio.sleep(EVERY_S)
 
     async def put(self, key: str, name: str, active: bool, raw: object, *, triggers: bool, keeps: bool) -> SegmentRow:
-        """Makes or changes a segment; `keeps` its rule where none was given. Raises Invalid."""
+        """Make or change a segment; `keeps` its rule where none was given. Raise Invalid."""
         rule = None if raw is None else parse_rule(raw)
         async with self._database.write() as connection:
             known = await segments.get(connection, key, lock=True)
@@ -54,9 +54,9 @@ class Rules:
             await segments.put(connection, key, name, active, utc_now())
             changed = (known.rule if known else None) != raw and not keeps
             if changed:
-                said = mentions(rule).by_kind() if rule is not None else {}
+                mentioned = mentions(rule).by_kind() if rule is not None else {}
                 await segments.set_rule(
-                    connection, key, raw if isinstance(raw, dict) else None, said, triggers=triggers
+                    connection, key, raw if isinstance(raw, dict) else None, mentioned, triggers=triggers
                 )
         if changed and rule is not None:
             for _ in range(AT_ONCE):
@@ -69,14 +69,16 @@ class Rules:
         return row
 
     async def preview(self, key: str, raw: object) -> Json:
-        """How many would enter and leave by the rule, and how many of them would be messaged. Raises Invalid."""
+        """Return how many would enter and leave by the rule, and who would be messaged. Raise Invalid."""
         rule = parse_rule(raw)
         enter = leave = 0
         after: str | None = ""
         async with self._database.read() as connection:
             await _check(connection, key, rule)
             row = await segments.get(connection, key)
-            listening = [one.key for one in await campaigns.triggered_by(connection, key) if one.status == "live"]
+            listening = [
+                campaign.key for campaign in await campaigns.triggered_by(connection, key) if campaign.status == "live"
+            ]
             try:
                 enter, leave = await segment_sql.count_differing(
                     connection, key, segment_sql.compiled(connection, rule, utc_now())
@@ -98,7 +100,7 @@ class Rules:
         }
 
     async def recompute_once(self, key: str | None = None) -> bool:
-        """Applies an edited rule to some more customers; whether there is more to do."""
+        """Apply an edited rule to some more customers; return whether there is more to do."""
         async with self._database.read() as connection:
             row = await (segments.to_recompute(connection) if key is None else segments.get(connection, key))
             if row is None or row.rule is None or row.recomputed_to is None:
@@ -121,7 +123,7 @@ class Rules:
         return page.last is not None or key is None
 
     async def _apply(self, row: SegmentRow, rule: Condition) -> bool:
-        """Applies the rule to a page of customers together, as nothing else follows from it; whether more are left."""
+        """Apply the rule, from which nothing else follows, to a page of customers; return whether more are left."""
         async with self._database.write() as connection:
             known = await segments.get(connection, row.key, lock=True)
             if known is None or known.rule_version != row.rule_version or known.recomputed_to is None:
@@ -133,18 +135,18 @@ class Rules:
         return last is not None
 
     async def turn_once(self) -> int:
-        """Looks again at those whom time alone may have turned; how many there were."""
+        """Look again at those whom time alone may have turned; return how many there were."""
         async with self._database.read() as connection:
-            found = await segments.turns(connection, utc_now(), TURNS)
-        for key, customer_id in found:
+            due = await segments.turns(connection, utc_now(), TURNS)
+        for key, customer_id in due:
             await self._look_again(customer_id, Touch("time", segments=frozenset([key])))
-        return len(found)
+        return len(due)
 
     async def _look_again(self, customer_id: str, touch: Touch, *, triggers: bool = True) -> None:
         await look_again(self._outbox, self._definitions, customer_id, touch, triggers=triggers)
 
     async def progress(self, row: SegmentRow) -> Json | None:
-        """How far an edited rule has come; None where it was applied to all."""
+        """Return how far an edited rule has come; None where it was applied to all."""
         if row.recomputed_to is None:
             return None
         async with self._database.read() as connection:
@@ -154,11 +156,11 @@ class Rules:
 
 
 async def _check(connection: Connection, key: str, rule: Condition) -> None:
-    """Raises Invalid where the rule asks about a segment that there is not, or about its own."""
+    """Raise Invalid where the rule asks about a segment that there is not, or about its own."""
     others = {row.key: known_rule(row.rule) for row in await segments.by_rule(connection) if row.rule}
     missing = await segments.missing(connection, mentions(rule).segments - {key})
-    errors = [FieldError("rule", f"segment: there is no segment {one!r}") for one in sorted(missing)]
-    if found := cycle(key, rule, others):
-        errors.append(FieldError("rule", f"segment: comes back to itself: {' > '.join(found)}"))
+    errors = [FieldError("rule", f"segment: there is no segment {segment!r}") for segment in sorted(missing)]
+    if path := cycle(key, rule, others):
+        errors.append(FieldError("rule", f"segment: comes back to itself: {' > '.join(path)}"))
     if errors:
         raise Invalid(errors)

@@ -19,7 +19,7 @@ SWEEP_AFTER = timedelta(seconds=5)
 
 
 async def add(connection: Connection, rows: Iterable[DispatchRow], due_at: datetime) -> None:
-    """Owes these; whoever commits them tries at once, and the sweep from `due_at` on."""
+    """Owe these; whoever commits them tries at once, and the sweep from `due_at` on."""
     values: list[dict[str, Any]] = [{**row._asdict(), "due_at": due_at} for row in rows]
     if values:
         await connection.execute(_add(connection.dialect.name), values)
@@ -57,7 +57,7 @@ async def _add_to_entries(
 
 
 async def take_due(connection: Connection, now: datetime, lease: timedelta, limit: int) -> list[DispatchRow]:
-    """Rows that are due, kept from other sweeps for the length of the lease."""
+    """Return rows that are due, and keep them from other sweeps for the length of the lease."""
     statement = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload, Dispatch.attempts)
     statement = statement.where(Dispatch.due_at <= now).order_by(Dispatch.due_at).limit(limit)
     rows = [DispatchRow(*row) for row in await connection.execute(statement.with_for_update(skip_locked=True))]
@@ -80,7 +80,7 @@ async def delete_done(connection: Connection, ids: list[str]) -> None:
 
 
 async def count(connection: Connection) -> int:
-    """How many are owed."""
+    """Return how many are owed."""
     return (await connection.execute(select(func.count()).select_from(Dispatch))).scalar_one()
 
 
