@@ -48,7 +48,7 @@ async def lock_many(connection: Connection, customer_ids: Iterable[str]) -> dict
 
 async def write_many(connection: Connection, people: Mapping[str, Json], now: datetime) -> None:
     """Sets all attributes of existing customers."""
-    table: Any = Customer.__table__
+    table = Customer.__table__
     statement = update(table).where(table.c.id == bindparam("customer"))
     statement = statement.values(attributes=bindparam("new"), updated_at=bindparam("now"))
     rows = [{"customer": customer_id, "new": attributes, "now": now} for customer_id, attributes in people.items()]

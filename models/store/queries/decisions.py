@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, select, update
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert, insert_of
-from campaigns.models.store.tables import Decision, PrunedDecisions
+from campaigns.models.store.tables import PastDecision, PrunedDecisions
 
 
 async def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
@@ -21,7 +21,7 @@ async def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 @cache
 def _add(dialect: str) -> Any:
-    return insert_of(dialect, Decision.__table__)
+    return insert_of(dialect, PastDecision.__table__)
 
 
 async def entered_by(connection: Connection, customer_id: str, trigger_id: str) -> set[str]:
@@ -32,27 +32,28 @@ async def entered_by(connection: Connection, customer_id: str, trigger_id: str) 
 
 @cache
 def _entered_by() -> Any:
-    return select(Decision.campaign_key).where(
-        Decision.customer_id == bindparam("customer"),
-        Decision.trigger_id == bindparam("trigger"),
-        Decision.outcome == "entered",
+    return select(PastDecision.campaign_key).where(
+        PastDecision.customer_id == bindparam("customer"),
+        PastDecision.trigger_id == bindparam("trigger"),
+        PastDecision.outcome == "entered",
     )
 
 
 async def of_customer(connection: Connection, customer_id: str, before: int | None, limit: int) -> Sequence[Any]:
     """The customer's decisions, the newest first."""
     statement = select(
-        Decision.id, Decision.campaign_key, Decision.trigger_id, Decision.trigger_name, Decision.outcome,
-        Decision.entry_id, Decision.winner, Decision.retry_at, Decision.facts, Decision.decided_at,
-    ).where(Decision.customer_id == customer_id)  # fmt: skip
+        PastDecision.id, PastDecision.campaign_key, PastDecision.trigger_id, PastDecision.trigger_name,
+        PastDecision.outcome, PastDecision.entry_id, PastDecision.winner, PastDecision.retry_at, PastDecision.facts,
+        PastDecision.decided_at,
+    ).where(PastDecision.customer_id == customer_id)  # fmt: skip
     if before is not None:
-        statement = statement.where(Decision.id < before)
-    return (await connection.execute(statement.order_by(Decision.id.desc()).limit(limit))).all()
+        statement = statement.where(PastDecision.id < before)
+    return (await connection.execute(statement.order_by(PastDecision.id.desc()).limit(limit))).all()
 
 
 async def make_anonymous(connection: Connection, customer_id: str) -> None:
     """Takes the customer out of decisions: what is left only counts."""
-    statement = update(Decision).where(Decision.customer_id == customer_id)
+    statement = update(PastDecision).where(PastDecision.customer_id == customer_id)
     await connection.execute(statement.values(customer_id=None, trigger_id="", facts=None))
 
 
@@ -62,12 +63,12 @@ UNINTERESTING = ("not_live", "not_started", "ended", "segment_inactive", "not_ma
 
 async def prune(connection: Connection, before: datetime, limit: int) -> int:
     """Deletes some uninteresting decisions from before; how many. They are counted still."""
-    found = select(Decision.id, Decision.campaign_key, Decision.outcome)
-    found = found.where(Decision.decided_at < before, Decision.outcome.in_(UNINTERESTING)).limit(limit)
+    found = select(PastDecision.id, PastDecision.campaign_key, PastDecision.outcome)
+    found = found.where(PastDecision.decided_at < before, PastDecision.outcome.in_(UNINTERESTING)).limit(limit)
     rows = (await connection.execute(found.with_for_update(skip_locked=True))).all()
     if not rows:
         return 0
-    await connection.execute(delete(Decision).where(Decision.id.in_([row.id for row in rows])))
+    await connection.execute(delete(PastDecision).where(PastDecision.id.in_([row.id for row in rows])))
     for (key, outcome), number in Counter((row.campaign_key, row.outcome) for row in rows).items():
         statement = insert(connection, PrunedDecisions).values(campaign_key=key, outcome=outcome, number=number)
         more = PrunedDecisions.number + number

@@ -218,7 +218,7 @@ async def make_anonymous(connection: Connection, entry_ids: list[str]) -> None:
 
 @cache
 def _mark_exposed() -> Any:
-    table: Any = Entry.__table__
+    table = Entry.__table__
     return update(table).where(table.c.id == bindparam("entry")).values(exposed_at=bindparam("at"), held=None)
 
 

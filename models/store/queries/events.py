@@ -102,7 +102,7 @@ async def set_answer(connection: Connection, message_id: str, value: Json) -> No
 
 @cache
 def _set_answer() -> Any:
-    table: Any = Event.__table__
+    table = Event.__table__
     return update(table).where(table.c.message_id == bindparam("id")).values(answer=bindparam("value"))
 
 

@@ -136,7 +136,7 @@ async def begin_attempt(connection: Connection, message_id: str, attempt: int, e
 
 @cache
 def _settle() -> Any:
-    table: Any = Message.__table__
+    table = Message.__table__
     return (
         update(table)
         .where(

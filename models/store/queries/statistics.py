@@ -7,7 +7,7 @@ from sqlalchemy import func, select, union_all
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.messages import HAPPENINGS
-from campaigns.models.store.tables import Decision, Entry, Holdout, Message, PrunedDecisions, StepOutcome
+from campaigns.models.store.tables import Entry, Holdout, Message, PastDecision, PrunedDecisions, StepOutcome
 
 Rows = Sequence[Any]
 
@@ -21,9 +21,9 @@ async def entries(connection: Connection, campaign: str) -> Rows:
 
 async def decisions(connection: Connection, campaign: str) -> Rows:
     """Outcome, number; those that were pruned too."""
-    kept = select(Decision.outcome, func.count().label("number")).where(Decision.campaign_key == campaign)
+    kept = select(PastDecision.outcome, func.count().label("number")).where(PastDecision.campaign_key == campaign)
     pruned = select(PrunedDecisions.outcome, PrunedDecisions.number).where(PrunedDecisions.campaign_key == campaign)
-    both = union_all(kept.group_by(Decision.outcome), pruned).subquery()
+    both = union_all(kept.group_by(PastDecision.outcome), pruned).subquery()
     statement = select(both.c.outcome, func.sum(both.c.number)).group_by(both.c.outcome)
     return (await connection.execute(statement)).all()
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from campaigns.cli.demo import inconsistencies
-from campaigns.models.store.tables import Decision
+from campaigns.models.store.tables import PastDecision
 from campaigns.starter.intake.tracking import parse_call
 from tests.support.product import Product, Starter
 
@@ -224,7 +224,7 @@ async def test_thousands_of_orders_give_what_one_after_the_other_gives(product: 
 
     await asyncio.gather(*(live(f"c{n}") for n in range(THOUSANDS)))
     async with two[0].parts.database.read() as connection:
-        rows = (await connection.execute(select(Decision).order_by(Decision.id))).all()
+        rows = (await connection.execute(select(PastDecision).order_by(PastDecision.id))).all()
     assert len(rows) == THOUSANDS * (4 * 3 + 1 * 2)
     decided: dict[str, dict[str, dict[str, tuple[str, str | None]]]] = {}
     for row in rows:
