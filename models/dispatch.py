@@ -36,7 +36,6 @@ class DispatchRow(NamedTuple):
     """A DispatchKind; of another version's row perhaps none that is known here."""
     entry_id: str
     payload: Json
-    attempts: int = 0
 
 
 def start(entry_id: str) -> DispatchRow:

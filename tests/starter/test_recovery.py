@@ -120,11 +120,14 @@ async def test_another_starter_starts_the_entry_while_the_signal_is_on_its_way(
 async def test_the_database_is_away_for_a_moment(product: Product, monkeypatch: pytest.MonkeyPatch):
     """Every kind of activity fails at first: the entry goes on where it was, and nothing is sent twice."""
     from campaigns.activities import progress
-    from campaigns.activities.delivery import activity as delivery
+    from campaigns.activities.delivery import ledger
     from campaigns.models.store.queries import entries, messages
+
+    faults: list[list[int]] = []
 
     def fails_first(owner: object, name: str, times: int) -> None:
         original, left = getattr(owner, name), [times]
+        faults.append(left)
 
         async def fails(*given, **named):
             left[0] -= 1
@@ -145,7 +148,7 @@ async def test_the_database_is_away_for_a_moment(product: Product, monkeypatch: 
     wait = {"id": "wait", "type": "wait", "for": [{"name": "go", "event": "Go", "steps": []}], "timeout": "PT60S"}
     await starter.campaign("c", steps=[{"id": "rest", "type": "delay", "for": "PT1S"}, branch, wait])
     fails_first(messages, "recipient", 4)
-    fails_first(delivery, "write_reports", 2)
+    fails_first(ledger, "write_reports", 2)
     fails_first(progress, "write_reports", 3)
     fails_first(entries, "end", 2)
     async with product.worker():
@@ -153,6 +156,7 @@ async def test_the_database_is_away_for_a_moment(product: Product, monkeypatch: 
         await starter.until_waiting("c", "wait", timeout=60)
         await starter.call("POST", f"/v1/entries/{(await starter.entries('c'))[0]['id']}/exit")
         statistics = await starter.until_ended("c", timeout=60)
+    assert all(left < 0 for (left,) in faults)
     assert statistics["entries"]["exited"] == 1
     assert len(product.providers.mails) == 1
 

@@ -20,7 +20,7 @@ SWEEP_AFTER = timedelta(seconds=5)
 
 async def add(connection: Connection, rows: Iterable[DispatchRow], due_at: datetime) -> None:
     """Owe these; whoever commits them tries at once, and the sweep from `due_at` on."""
-    values: list[dict[str, Any]] = [{**row._asdict(), "due_at": due_at} for row in rows]
+    values: list[dict[str, Any]] = [{**row._asdict(), "due_at": due_at, "attempts": 0} for row in rows]
     if values:
         await connection.execute(_add(connection.dialect.name), values)
 
@@ -58,7 +58,7 @@ async def _add_to_entries(
 
 async def take_due(connection: Connection, now: datetime, lease: timedelta, limit: int) -> list[DispatchRow]:
     """Return rows that are due, and keep them from other sweeps for the length of the lease."""
-    statement = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload, Dispatch.attempts)
+    statement = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload)
     statement = statement.where(Dispatch.due_at <= now).order_by(Dispatch.due_at).limit(limit)
     rows = [DispatchRow(*row) for row in await connection.execute(statement.with_for_update(skip_locked=True))]
     if rows:
@@ -92,6 +92,6 @@ async def entry_to_start(connection: Connection, entry_id: str) -> Any:
 
 async def of_entry(connection: Connection, entry_id: str) -> list[DispatchRow]:
     """What is owed to one entry, in the order in which it was decided."""
-    statement = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload, Dispatch.attempts)
+    statement = select(Dispatch.id, Dispatch.kind, Dispatch.entry_id, Dispatch.payload)
     statement = statement.where(Dispatch.entry_id == entry_id).order_by(Dispatch.due_at)
     return [DispatchRow(*row) for row in await connection.execute(statement)]
