@@ -5,18 +5,20 @@ import fcntl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, TypeVarTuple, overload
 
 import orjson
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Dialect, Executable, create_engine, event
+from sqlalchemy import CursorResult, Dialect, Executable, create_engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.sql.selectable import TypedReturnsRows
 
 BUSY_TIMEOUT_S = 30
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Connection(Protocol):
@@ -27,8 +29,14 @@ class Connection(Protocol):
         """The database's dialect."""
         ...
 
-    async def execute(self, statement: Executable, parameters: Any = None, /) -> Any:
-        """Sends a statement, with one set of parameters or a list of sets; answers SQLAlchemy's result."""
+    @overload
+    async def execute(self, statement: TypedReturnsRows[*Ts], parameters: Any = None, /) -> CursorResult[*Ts]: ...
+
+    @overload
+    async def execute(self, statement: Executable, parameters: Any = None, /) -> CursorResult[*tuple[Any, ...]]: ...
+
+    async def execute(self, statement: Executable, parameters: Any = None, /) -> CursorResult[*tuple[Any, ...]]:
+        """Send a statement, with one set of parameters or a list of sets. Return SQLAlchemy's result, of typed rows."""
         ...
 
     async def run_sync(self, function: Callable[[sqlalchemy.Connection], T], /) -> T:

@@ -254,7 +254,7 @@ class _World:
         lines = []
         for one in passed:
             message = by_place.get((one.step_id, one.repetition))
-            line = {
+            line: Json = {
                 "id": one.step_id,
                 "type": types.get(one.step_id, "unknown"),
                 "entered_at": iso(one.entered_at),

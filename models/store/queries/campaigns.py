@@ -1,10 +1,11 @@
 """Campaigns, their versions and what triggers them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import BindParameter, Select, bindparam, delete, select, update
 
 from campaigns.models.journey.definition import Definition, SegmentTrigger
 from campaigns.models.store.database import Connection
@@ -25,7 +26,7 @@ class CampaignRow(NamedTuple):
     paused_because: str | None
 
 
-def _rows() -> Any:
+def _rows() -> Select[str, str, str, int, int, datetime, datetime, str | None]:
     return select(
         Campaign.key, Campaign.name, Campaign.status, Campaign.version, Campaign.revision,
         Campaign.created_at, Campaign.updated_at, Campaign.paused_because,
@@ -117,9 +118,9 @@ async def listening_to(connection: Connection, event: str) -> tuple[list[Campaig
 
 
 @cache
-def _listening() -> Any:
+def _listening() -> Select[*tuple[Any, ...]]:
     rows = _rows().join(CampaignTrigger, CampaignTrigger.campaign_key == Campaign.key)
     statement = rows.with_only_columns(CampaignTrigger.type, *rows.selected_columns, maintain_column_froms=True)
-    types: Any = bindparam("types", expanding=True)
+    types: BindParameter[Sequence[str]] = bindparam("types", expanding=True)
     statement = statement.where(CampaignTrigger.type.in_(types), CampaignTrigger.name == bindparam("name"))
     return statement.order_by(Campaign.created_at, Campaign.key)

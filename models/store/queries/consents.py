@@ -1,8 +1,7 @@
 """What customers said about channels and topics, and the opt-outs that outlive them."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, select
 
@@ -22,11 +21,21 @@ async def put(
     )
 
 
-async def of_customer(connection: Connection, customer_id: str) -> Sequence[Any]:
-    """What the customer has said: channel, topic, status, source, at."""
+class ConsentRow(NamedTuple):
+    """What a customer said last about a channel, or about a topic of it."""
+
+    channel: str
+    topic: str
+    status: str
+    source: str
+    at: datetime
+
+
+async def of_customer(connection: Connection, customer_id: str) -> list[ConsentRow]:
+    """Return what the customer has said, by channel and topic."""
     statement = select(Consent.channel, Consent.topic, Consent.status, Consent.source, Consent.at)
     statement = statement.where(Consent.customer_id == customer_id).order_by(Consent.channel, Consent.topic)
-    return (await connection.execute(statement)).all()
+    return [ConsentRow(*row) for row in await connection.execute(statement)]
 
 
 async def keep_opt_outs(connection: Connection, rows: list[dict[str, Any]]) -> None:

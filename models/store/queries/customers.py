@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import BindParameter, Select, bindparam, func, select, update
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import chunks, insert
@@ -21,7 +20,7 @@ async def lock(connection: Connection, customer_id: str) -> Json | None:
 
 
 @cache
-def _lock() -> Any:
+def _lock() -> Select[Json]:
     return select(Customer.attributes).where(Customer.id == bindparam("id")).with_for_update()
 
 
@@ -99,8 +98,8 @@ async def write_attributes(connection: Connection, customer_id: str, attributes:
 
 
 @cache
-def _hold() -> Any:
-    ids: Any = bindparam("ids", expanding=True)
+def _hold() -> Select[str]:
+    ids: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
     statement = select(Customer.id).where(Customer.id.in_(ids)).order_by(Customer.id)
     return statement.with_for_update(read=True, key_share=True, skip_locked=True)
 

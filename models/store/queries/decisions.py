@@ -1,16 +1,16 @@
 """Decisions and holdouts."""
 
 from collections import Counter
-from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Select, bindparam, delete, select, update
 
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries.statements import insert, insert_of
+from campaigns.models.store.queries.statements import Insert, insert, insert_of
 from campaigns.models.store.tables import PastDecision, PrunedDecisions
+from campaigns.models.values import Json
 
 
 async def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
@@ -20,8 +20,8 @@ async def add(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 
 @cache
-def _add(dialect: str) -> Any:
-    return insert_of(dialect, PastDecision.__table__)
+def _add(dialect: str) -> Insert:
+    return insert_of(dialect, PastDecision)
 
 
 async def entered_by(connection: Connection, customer_id: str, trigger_id: str) -> set[str]:
@@ -31,7 +31,7 @@ async def entered_by(connection: Connection, customer_id: str, trigger_id: str) 
 
 
 @cache
-def _entered_by() -> Any:
+def _entered_by() -> Select[str]:
     return select(PastDecision.campaign_key).where(
         PastDecision.customer_id == bindparam("customer"),
         PastDecision.trigger_id == bindparam("trigger"),
@@ -39,16 +39,31 @@ def _entered_by() -> Any:
     )
 
 
-async def of_customer(connection: Connection, customer_id: str, before: int | None, limit: int) -> Sequence[Any]:
-    """The customer's decisions, the newest first."""
+class DecisionRow(NamedTuple):
+    """A decision about a customer."""
+
+    id: int
+    campaign_key: str
+    trigger_name: str
+    outcome: str
+    entry_id: str | None
+    winner: str | None
+    retry_at: datetime | None
+    facts: Json | None
+    decided_at: datetime
+
+
+async def of_customer(connection: Connection, customer_id: str, before: int | None, limit: int) -> list[DecisionRow]:
+    """Return the customer's decisions, the newest first."""
     statement = select(
-        PastDecision.id, PastDecision.campaign_key, PastDecision.trigger_id, PastDecision.trigger_name,
+        PastDecision.id, PastDecision.campaign_key, PastDecision.trigger_name,
         PastDecision.outcome, PastDecision.entry_id, PastDecision.winner, PastDecision.retry_at, PastDecision.facts,
         PastDecision.decided_at,
     ).where(PastDecision.customer_id == customer_id)  # fmt: skip
     if before is not None:
         statement = statement.where(PastDecision.id < before)
-    return (await connection.execute(statement.order_by(PastDecision.id.desc()).limit(limit))).all()
+    rows = await connection.execute(statement.order_by(PastDecision.id.desc()).limit(limit))
+    return [DecisionRow(*row) for row in rows]
 
 
 async def make_anonymous(connection: Connection, customer_id: str) -> None:

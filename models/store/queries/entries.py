@@ -5,11 +5,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, case, func, select, update
+from sqlalchemy import BindParameter, NotNullable, Select, Update, bindparam, case, func, select, update
 
 from campaigns.models.decision import EndedBy
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries.statements import chunks, insert_of
+from campaigns.models.store.queries.statements import Insert, chunks, insert_of
 from campaigns.models.store.tables import Entry, Message, StepOutcome
 from campaigns.models.values import Json
 
@@ -38,9 +38,23 @@ class PastEntries(NamedTuple):
     exposed_at: datetime | None
 
 
-def _entries() -> Any:
+class EntryRow(NamedTuple):
+    """An entry as the API shows it."""
+
+    id: str
+    campaign: str
+    version: int
+    customer_id: str | None
+    entry_key: str | None
+    status: str
+    ended_by: str | None
+    entered_at: datetime
+    ended_at: datetime | None
+
+
+def _entries() -> Select[str, str, int, str | None, str | None, str, str | None, datetime, datetime | None]:
     return select(
-        Entry.id, Entry.campaign_key.label("campaign"), Entry.version, Entry.customer_id, Entry.entry_key,
+        Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.entry_key,
         Entry.status, Entry.ended_by, Entry.entered_at, Entry.ended_at,
     )  # fmt: skip
 
@@ -51,9 +65,11 @@ async def running_of_customer(connection: Connection, customer_id: str) -> list[
 
 
 @cache
-def _running_of_customer() -> Any:
+def _running_of_customer() -> Select[
+    str, str, int, str | None, Json, str | None, datetime, datetime | None, datetime | None
+]:
     statement = select(
-        Entry.id, Entry.campaign_key, Entry.version, Entry.entry_key, Entry.trigger, Entry.exit_request,
+        Entry.id, Entry.campaign_key, Entry.version, Entry.entry_key, NotNullable(Entry.trigger), Entry.exit_request,
         Entry.entered_at, Entry.exposed_at, Entry.converted_at,
     )  # fmt: skip
     statement = statement.where(Entry.customer_id == bindparam("id"), Entry.status == "running")
@@ -67,10 +83,10 @@ async def past_of_customer(connection: Connection, customer_id: str, campaigns: 
 
 
 @cache
-def _past_of_customer() -> Any:
+def _past_of_customer() -> Select[str, str | None, datetime | None, datetime | None]:
     counted = case((func.coalesce(Entry.ended_by, "") != EndedBy.PREEMPTED.value, Entry.entered_at), else_=None)
     statement = select(Entry.campaign_key, Entry.entry_key, func.max(counted), func.max(Entry.exposed_at))
-    keys: Any = bindparam("campaigns", expanding=True)
+    keys: BindParameter[Sequence[str]] = bindparam("campaigns", expanding=True)
     statement = statement.where(Entry.customer_id == bindparam("id"), Entry.campaign_key.in_(keys))
     return statement.group_by(Entry.campaign_key, Entry.entry_key)
 
@@ -81,19 +97,32 @@ async def add(connection: Connection, row: dict[str, Any]) -> None:
 
 
 @cache
-def _add(dialect: str) -> Any:
-    return insert_of(dialect, Entry.__table__)
+def _add(dialect: str) -> Insert:
+    return insert_of(dialect, Entry)
 
 
-async def lock(connection: Connection, entry_id: str) -> Any | None:
-    """The entry, locked until the transaction's end."""
+class LockedEntry(NamedTuple):
+    """An entry that is held until the transaction's end."""
+
+    id: str
+    campaign_key: str
+    version: int
+    customer_id: str | None
+    status: str
+    exit_request: str | None
+
+
+async def lock(connection: Connection, entry_id: str) -> LockedEntry | None:
+    """Lock the entry until the transaction's end; None where there is none."""
     statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.exit_request)
-    return (await connection.execute(statement.where(Entry.id == entry_id).with_for_update())).one_or_none()
+    row = (await connection.execute(statement.where(Entry.id == entry_id).with_for_update())).one_or_none()
+    return LockedEntry(*row) if row else None
 
 
-async def get(connection: Connection, entry_id: str) -> Any | None:
-    """The entry as the API shows it."""
-    return (await connection.execute(_entries().where(Entry.id == entry_id))).one_or_none()
+async def get(connection: Connection, entry_id: str) -> EntryRow | None:
+    """Return the entry; None where there is none."""
+    row = (await connection.execute(_entries().where(Entry.id == entry_id))).one_or_none()
+    return EntryRow(*row) if row else None
 
 
 async def page(
@@ -101,7 +130,7 @@ async def page(
     limit: int,
     after: tuple[datetime, str] | None,
     **where: str | None,
-) -> Sequence[Any]:
+) -> list[EntryRow]:
     """Entries in the order in which they entered, of those whose columns have the given values."""
     statement = _entries().order_by(Entry.entered_at, Entry.id).limit(limit)
     for column, value in where.items():
@@ -110,7 +139,7 @@ async def page(
     if after:
         at, entry_id = after
         statement = statement.where((Entry.entered_at > at) | ((Entry.entered_at == at) & (Entry.id > entry_id)))
-    return (await connection.execute(statement)).all()
+    return [EntryRow(*row) for row in await connection.execute(statement)]
 
 
 async def request_exit(connection: Connection, entry_id: str, cause: EndedBy) -> bool:
@@ -174,16 +203,26 @@ async def mark_converted(connection: Connection, entry_id: str, now: datetime) -
     await connection.execute(update(Message).where(Message.id == last.scalar_subquery()).values(converted_at=now))
 
 
-async def ended_since(connection: Connection, customer_id: str, campaigns: Iterable[str]) -> Sequence[Any]:
-    """Entries of the customer that have ended without a conversion yet: id, campaign, version, entered_at, trigger."""
-    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.entered_at, Entry.trigger)
+class EndedEntry(NamedTuple):
+    """An entry that has ended."""
+
+    id: str
+    campaign_key: str
+    version: int
+    entered_at: datetime
+    trigger: Json
+
+
+async def ended_since(connection: Connection, customer_id: str, campaigns: Iterable[str]) -> list[EndedEntry]:
+    """Return the entries of the customer in these campaigns that have ended without a conversion yet."""
+    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.entered_at, NotNullable(Entry.trigger))
     statement = statement.where(
         Entry.customer_id == customer_id,
         Entry.campaign_key.in_(list(campaigns)),
         Entry.status != "running",
         Entry.converted_at.is_(None),
     )
-    return (await connection.execute(statement)).all()
+    return [EndedEntry(*row) for row in await connection.execute(statement)]
 
 
 async def mark_held(connection: Connection, entry_id: str, reason: str) -> None:
@@ -217,7 +256,7 @@ async def make_anonymous(connection: Connection, entry_ids: list[str]) -> None:
 
 
 @cache
-def _mark_exposed() -> Any:
+def _mark_exposed() -> Update:
     table = Entry.__table__
     return update(table).where(table.c.id == bindparam("entry")).values(exposed_at=bindparam("at"), held=None)
 

@@ -1,15 +1,15 @@
 """The messages of the tracking API."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, literal, select, union_all, update
+from sqlalchemy import BindParameter, CompoundSelect, NotNullable, Update, bindparam, literal, select, union_all, update
 
 from campaigns.models.journey.conditions import PastEvent
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries.statements import chunks, insert, insert_of
+from campaigns.models.store.queries.statements import Insert, chunks, insert, insert_of
 from campaigns.models.store.tables import CampaignTrigger, Customer, Entry, Event, EventName, SegmentMention
 from campaigns.models.values import Json
 
@@ -22,8 +22,8 @@ async def add(connection: Connection, row: dict[str, Any]) -> bool:
 
 
 @cache
-def _add(dialect: str) -> Any:
-    return insert_of(dialect, Event.__table__).on_conflict_do_nothing()
+def _add(dialect: str) -> Insert:
+    return insert_of(dialect, Event).on_conflict_do_nothing()
 
 
 async def remember_names(connection: Connection, names: Iterable[str | None], now: datetime) -> None:
@@ -52,9 +52,9 @@ class Concern(NamedTuple):
 
 
 @cache
-def _concerning() -> Any:
-    names: Any = bindparam("names", expanding=True)
-    ids: Any = bindparam("ids", expanding=True)
+def _concerning() -> CompoundSelect[str, str]:
+    names: BindParameter[Sequence[str]] = bindparam("names", expanding=True)
+    ids: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
     return union_all(
         select(literal("name"), CampaignTrigger.name).where(
             CampaignTrigger.type.in_(("event", "goal")), CampaignTrigger.name.in_(names)
@@ -63,7 +63,9 @@ def _concerning() -> Any:
             SegmentMention.kind == "event", SegmentMention.name.in_(names)
         ),
         select(literal("known"), Customer.id).where(Customer.id.in_(ids)),
-        select(literal("running"), Entry.customer_id).where(Entry.customer_id.in_(ids), Entry.status == "running"),
+        select(literal("running"), NotNullable(Entry.customer_id)).where(
+            Entry.customer_id.in_(ids), Entry.status == "running"
+        ),
     )
 
 
@@ -101,7 +103,7 @@ async def set_answer(connection: Connection, message_id: str, value: Json) -> No
 
 
 @cache
-def _set_answer() -> Any:
+def _set_answer() -> Update:
     table = Event.__table__
     return update(table).where(table.c.message_id == bindparam("id")).values(answer=bindparam("value"))
 
@@ -111,9 +113,9 @@ async def history(connection: Connection, customer_id: str, names: Iterable[str]
     wanted = set(names)
     if not wanted:
         return ()
-    statement = select(Event.name, Event.properties, Event.timestamp)
+    statement = select(NotNullable(Event.name), Event.properties, Event.timestamp)
     statement = statement.where(Event.customer_id == customer_id, Event.name.in_(wanted))
-    rows: Iterable[Any] = await connection.execute(statement.order_by(Event.timestamp.desc()).limit(HISTORY_LIMIT))
+    rows = await connection.execute(statement.order_by(Event.timestamp.desc()).limit(HISTORY_LIMIT))
     return tuple(PastEvent(name, properties, at) for name, properties, at in rows)
 
 
@@ -126,7 +128,7 @@ async def histories(
     if not wanted:
         return found
     for some in chunks(sorted(set(customer_ids))):
-        statement = select(Event.customer_id, Event.name, Event.properties, Event.timestamp)
+        statement = select(NotNullable(Event.customer_id), NotNullable(Event.name), Event.properties, Event.timestamp)
         statement = statement.where(Event.customer_id.in_(some), Event.name.in_(wanted))
         statement = statement.order_by(Event.timestamp.desc()).limit(HISTORY_LIMIT * len(some))
         for customer_id, name, properties, at in await connection.execute(statement):

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert
@@ -28,7 +27,7 @@ async def listed(connection: Connection) -> list[Cap]:
 
 
 @cache
-def _listed() -> Any:
+def _listed() -> Select[str | None, int, str]:
     return select(MessageCap.channel, MessageCap.count, MessageCap.within).order_by(MessageCap.position)
 
 

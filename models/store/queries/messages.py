@@ -1,14 +1,14 @@
 """Messages: the claim before the first try, what came of each attempt; and the outcomes of steps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, exists, or_, select, update
+from sqlalchemy import BindParameter, NotNullable, Select, Update, and_, bindparam, exists, or_, select, update
 
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries.statements import insert_of
+from campaigns.models.store.queries.statements import Insert, insert_of
 from campaigns.models.store.tables import (
     Campaign,
     Consent,
@@ -54,10 +54,10 @@ class Recipient(NamedTuple):
 
 
 @cache
-def _recipient(lock: bool) -> Any:
+def _recipient(lock: bool) -> Select[*tuple[Any, ...]]:
     said = (Consent.customer_id == Entry.customer_id, Consent.channel == bindparam("channel"))
-    topic: Any = bindparam("topic")
-    address: Any = bindparam("address")
+    topic: BindParameter[str] = bindparam("topic")
+    address: BindParameter[str] = bindparam("address")
     unsubscribed = or_(
         exists().where(*said, Consent.topic.in_(("", topic)), Consent.status == "unsubscribed"),
         and_(
@@ -121,8 +121,8 @@ async def claim(connection: Connection, row: dict[str, Any]) -> bool:
 
 
 @cache
-def _claim(dialect: str) -> Any:
-    return insert_of(dialect, Message.__table__).on_conflict_do_nothing()
+def _claim(dialect: str) -> Insert:
+    return insert_of(dialect, Message).on_conflict_do_nothing()
 
 
 async def begin_attempt(connection: Connection, message_id: str, attempt: int, ends_at: datetime, address: str) -> None:
@@ -135,7 +135,7 @@ async def begin_attempt(connection: Connection, message_id: str, attempt: int, e
 
 
 @cache
-def _settle() -> Any:
+def _settle() -> Update:
     table = Message.__table__
     return (
         update(table)
@@ -183,13 +183,27 @@ async def last_exposure(connection: Connection, entry_id: str, but_for: str) -> 
     return max((settled or claimed for settled, claimed in await connection.execute(statement)), default=None)
 
 
-async def of_entry(connection: Connection, entry_id: str) -> Sequence[Any]:
-    """The entry's messages: step, status, channel, provider's id, error, attempts."""
+class EntryMessage(NamedTuple):
+    """A message of an entry, as its timeline shows it."""
+
+    step_id: str
+    repetition: int
+    status: str
+    channel: str
+    provider_id: str | None
+    error: str | None
+    attempt: int
+    settled_at: datetime | None
+    id: str
+
+
+async def of_entry(connection: Connection, entry_id: str) -> list[EntryMessage]:
+    """Return the entry's messages."""
     statement = select(
         Message.step_id, Message.repetition, Message.status, Message.channel, Message.provider_id, Message.error,
         Message.attempt, Message.settled_at, Message.id,
     ).where(Message.entry_id == entry_id)  # fmt: skip
-    return (await connection.execute(statement)).all()
+    return [EntryMessage(*row) for row in await connection.execute(statement)]
 
 
 async def keep_response(connection: Connection, message_id: str, response: Any) -> None:
@@ -201,7 +215,7 @@ async def responses(connection: Connection, entry_id: str, steps: Mapping[str, s
     """What webhooks of the entry answered, by the names that the steps save them as."""
     if not steps:
         return {}
-    statement = select(Message.step_id, Message.response).where(
+    statement = select(Message.step_id, NotNullable(Message.response)).where(
         Message.entry_id == entry_id, Message.step_id.in_(set(steps.values())), Message.response.is_not(None)
     )
     kept = {step: response["json"] for step, response in await connection.execute(statement)}
@@ -255,12 +269,12 @@ async def origin(connection: Connection, message_id: str) -> Origin | None:
 
 async def customers_at(connection: Connection, channel: str, address: str) -> list[str]:
     """The customers to whom messages went at this address, by id."""
-    statement = select(Entry.customer_id).join(Message, Message.entry_id == Entry.id).distinct()
+    statement = select(NotNullable(Entry.customer_id)).join(Message, Message.entry_id == Entry.id).distinct()
     statement = statement.where(Message.address == address, Message.channel == channel, Entry.customer_id.is_not(None))
     return sorted((await connection.execute(statement)).scalars())
 
 
 async def known_provider_ids(connection: Connection, provider_ids: Iterable[str]) -> set[str]:
     """Those of the provider's ids that a message of ours bears already."""
-    statement = select(Message.provider_id).where(Message.provider_id.in_(list(provider_ids)))
+    statement = select(NotNullable(Message.provider_id)).where(Message.provider_id.in_(list(provider_ids)))
     return set((await connection.execute(statement)).scalars())

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, literal, select, update
 
 from campaigns.models.decision import EndedBy
 from campaigns.models.dispatch import DispatchKind, DispatchRow
 from campaigns.models.store.database import Connection
-from campaigns.models.store.queries.statements import insert, insert_of
+from campaigns.models.store.queries.statements import Insert, insert, insert_of
 from campaigns.models.store.tables import Dispatch, Entry
 from campaigns.models.values import Json
 
@@ -26,8 +26,8 @@ async def add(connection: Connection, rows: Iterable[DispatchRow], due_at: datet
 
 
 @cache
-def _add(dialect: str) -> Any:
-    return insert_of(dialect, Dispatch.__table__).on_conflict_do_nothing()
+def _add(dialect: str) -> Insert:
+    return insert_of(dialect, Dispatch).on_conflict_do_nothing()
 
 
 async def add_resumes(connection: Connection, campaign: str, now: datetime) -> None:
@@ -81,13 +81,25 @@ async def delete_done(connection: Connection, ids: list[str]) -> None:
 
 async def count(connection: Connection) -> int:
     """Return how many are owed."""
-    return (await connection.execute(select(func.count()).select_from(Dispatch))).scalar_one()
+    return int((await connection.execute(select(func.count()).select_from(Dispatch))).scalar_one())
 
 
-async def entry_to_start(connection: Connection, entry_id: str) -> Any:
-    """The entry's campaign, version, customer, status and trigger, to start its workflow from."""
+class EntryToStart(NamedTuple):
+    """What an entry's workflow is started from."""
+
+    id: str
+    campaign_key: str
+    version: int
+    customer_id: str | None
+    status: str
+    trigger: Json | None
+
+
+async def entry_to_start(connection: Connection, entry_id: str) -> EntryToStart | None:
+    """Return what the entry's workflow is started from; None where there is no such entry."""
     statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.trigger)
-    return (await connection.execute(statement.where(Entry.id == entry_id))).one_or_none()
+    row = (await connection.execute(statement.where(Entry.id == entry_id))).one_or_none()
+    return EntryToStart(*row) if row else None
 
 
 async def of_entry(connection: Connection, entry_id: str) -> list[DispatchRow]:

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, bindparam, delete, func, or_, select, update
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import chunks, insert
@@ -56,7 +56,7 @@ async def set_rule(
         await connection.execute(insert(connection, SegmentMention).values(rows))
 
 
-def _segments() -> Any:
+def _segments() -> Select[str, str, bool, Json | None, int, str | None, bool]:
     return select(
         Segment.key, Segment.name, Segment.active, Segment.rule, Segment.rule_version, Segment.recomputed_to,
         Segment.recompute_triggers,
@@ -97,8 +97,8 @@ async def touched(
 
 
 @cache
-def _touched() -> Any:
-    def one_of(kind: str, names: str) -> Any:
+def _touched() -> Select[str, str, bool, Json | None, int, str | None, bool]:
+    def one_of(kind: str, names: str) -> ColumnElement[bool]:
         return and_(SegmentMention.kind == kind, SegmentMention.name.in_(bindparam(names, expanding=True)))
 
     mentioned = select(SegmentMention.segment_key).where(
@@ -128,11 +128,21 @@ async def add_changes(connection: Connection, rows: list[dict[str, Any]]) -> Non
         await connection.execute(insert(connection, SegmentChange), rows)
 
 
-async def changes(connection: Connection, customer_id: str, limit: int) -> Sequence[Any]:
-    """What the customer entered and left, the newest first: segment, change, cause, at."""
+class ChangeRow(NamedTuple):
+    """A customer has entered or left a segment."""
+
+    segment_key: str
+    change: str
+    cause: str
+    at: datetime
+
+
+async def changes(connection: Connection, customer_id: str, limit: int) -> list[ChangeRow]:
+    """Return what the customer entered and left, the newest first."""
     statement = select(SegmentChange.segment_key, SegmentChange.change, SegmentChange.cause, SegmentChange.at)
     statement = statement.where(SegmentChange.customer_id == customer_id)
-    return (await connection.execute(statement.order_by(SegmentChange.id.desc()).limit(limit))).all()
+    rows = await connection.execute(statement.order_by(SegmentChange.id.desc()).limit(limit))
+    return [ChangeRow(*row) for row in rows]
 
 
 async def put_turns(connection: Connection, key: str, turning: Mapping[str, datetime], others: Sequence[str]) -> None:
@@ -173,8 +183,8 @@ async def memberships(connection: Connection, customer_ids: Iterable[str]) -> di
 
 
 @cache
-def _memberships() -> Any:
-    ids: Any = bindparam("ids", expanding=True)
+def _memberships() -> Select[str, str]:
+    ids: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
     return select(SegmentMember.customer_id, SegmentMember.segment_key).where(SegmentMember.customer_id.in_(ids))
 
 
@@ -226,8 +236,16 @@ async def of_customer(connection: Connection, customer_id: str) -> frozenset[str
     return frozenset((await connection.execute(statement)).scalars())
 
 
-async def members(connection: Connection, key: str, after: str, limit: int) -> Sequence[Any]:
-    """Members by id, and since when."""
+class Member(NamedTuple):
+    """A member of a segment, and since when."""
+
+    customer_id: str
+    entered_at: datetime
+
+
+async def members(connection: Connection, key: str, after: str, limit: int) -> list[Member]:
+    """Return members, by id."""
     statement = select(SegmentMember.customer_id, SegmentMember.entered_at)
     statement = statement.where(SegmentMember.segment_key == key, SegmentMember.customer_id > after)
-    return (await connection.execute(statement.order_by(SegmentMember.customer_id).limit(limit))).all()
+    rows = await connection.execute(statement.order_by(SegmentMember.customer_id).limit(limit))
+    return [Member(*row) for row in rows]

@@ -3,23 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select, union_all
+from sqlalchemy import Row, func, select, union_all
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.messages import HAPPENINGS
 from campaigns.models.store.tables import Entry, Holdout, Message, PastDecision, PrunedDecisions, StepOutcome
 
-Rows = Sequence[Any]
 
-
-async def entries(connection: Connection, campaign: str) -> Rows:
+async def entries(connection: Connection, campaign: str) -> Sequence[Row[int, str, int, int]]:
     """Version, status, number, number converted."""
     statement = select(Entry.version, Entry.status, func.count(), func.count(Entry.converted_at))
     statement = statement.where(Entry.campaign_key == campaign)
     return (await connection.execute(statement.group_by(Entry.version, Entry.status))).all()
 
 
-async def decisions(connection: Connection, campaign: str) -> Rows:
+async def decisions(connection: Connection, campaign: str) -> Sequence[Row[str, int]]:
     """Outcome, number; those that were pruned too."""
     kept = select(PastDecision.outcome, func.count().label("number")).where(PastDecision.campaign_key == campaign)
     pruned = select(PrunedDecisions.outcome, PrunedDecisions.number).where(PrunedDecisions.campaign_key == campaign)
@@ -28,7 +26,7 @@ async def decisions(connection: Connection, campaign: str) -> Rows:
     return (await connection.execute(statement)).all()
 
 
-async def steps(connection: Connection, campaign: str, version: int | None) -> Rows:
+async def steps(connection: Connection, campaign: str, version: int | None) -> Sequence[Row[str, str, str | None, int]]:
     """Step, outcome, reason, number; of one version, or of all."""
     statement = select(StepOutcome.step_id, StepOutcome.outcome, StepOutcome.reason, func.count())
     statement = statement.where(StepOutcome.campaign_key == campaign)
@@ -39,7 +37,7 @@ async def steps(connection: Connection, campaign: str, version: int | None) -> R
     ).all()
 
 
-async def messages(connection: Connection, campaign: str, version: int | None) -> Rows:
+async def messages(connection: Connection, campaign: str, version: int | None) -> Sequence[Row[*tuple[Any, ...]]]:
     """Step, status, number, and how many of them each of `HAPPENINGS` came to; of one version, or of all."""
     happened = [func.count(getattr(Message, f"{what}_at")) for what in HAPPENINGS]
     statement = select(Message.step_id, Message.status, func.count(), *happened)
@@ -49,7 +47,7 @@ async def messages(connection: Connection, campaign: str, version: int | None) -
     return (await connection.execute(statement.group_by(Message.step_id, Message.status))).all()
 
 
-async def holdout(connection: Connection, campaign: str) -> Any:
+async def holdout(connection: Connection, campaign: str) -> Row[int, int]:
     """Customers left out, those of them who converted."""
     statement = select(func.count(), func.count(Holdout.converted_at)).where(Holdout.campaign_key == campaign)
     return (await connection.execute(statement)).one()

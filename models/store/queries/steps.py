@@ -1,21 +1,22 @@
 """What became of each passage of an entry through a step."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.messages import HAPPENINGS
-from campaigns.models.store.queries.statements import insert_of
+from campaigns.models.store.queries.statements import Insert, insert_of
 from campaigns.models.store.tables import Message, StepOutcome
 
 
 @cache
-def _put(dialect: str) -> Any:
+def _put(dialect: str) -> Insert:
     table = StepOutcome.__table__
-    statement = insert_of(dialect, table)
+    statement = insert_of(dialect, StepOutcome)
     later = {name: getattr(statement.excluded, name) for name in ("outcome", "reason", "detail", "ended_at")}
     return statement.on_conflict_do_update(
         index_elements=["entry_id", "step_id", "repetition"], set_=later, where=table.c.outcome == "waiting"
@@ -28,13 +29,25 @@ async def put(connection: Connection, rows: list[dict[str, Any]]) -> None:
         await connection.execute(_put(connection.dialect.name), rows)
 
 
-async def timeline(connection: Connection, entry_id: str) -> Sequence[Any]:
-    """What became of each step that the entry has come to, in order."""
+class PassedStep(NamedTuple):
+    """One passage of an entry through a step."""
+
+    step_id: str
+    repetition: int
+    outcome: str
+    reason: str | None
+    detail: str | None
+    entered_at: datetime
+    ended_at: datetime | None
+
+
+async def timeline(connection: Connection, entry_id: str) -> list[PassedStep]:
+    """Return what became of each step that the entry has come to, in order."""
     statement = select(
         StepOutcome.step_id, StepOutcome.repetition, StepOutcome.outcome, StepOutcome.reason, StepOutcome.detail,
         StepOutcome.entered_at, StepOutcome.ended_at,
     ).where(StepOutcome.entry_id == entry_id)  # fmt: skip
-    return (await connection.execute(statement.order_by(StepOutcome.position))).all()
+    return [PassedStep(*row) for row in await connection.execute(statement.order_by(StepOutcome.position))]
 
 
 async def statuses(connection: Connection, entry_id: str, steps: Iterable[str]) -> dict[str, frozenset[str]]:

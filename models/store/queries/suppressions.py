@@ -2,9 +2,9 @@
 
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import bindparam, literal, select, union_all
+from sqlalchemy import BindParameter, CompoundSelect, bindparam, literal, select, union_all
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert
@@ -12,9 +12,9 @@ from campaigns.models.store.tables import OptOut, Suppression
 
 
 @cache
-def _against() -> Any:
-    address: Any = bindparam("address")
-    channel: Any = bindparam("channel")
+def _against() -> CompoundSelect[str, str]:
+    address: BindParameter[str] = bindparam("address")
+    channel: BindParameter[str] = bindparam("channel")
     suppressed = select(literal("suppressed"), Suppression.reason).where(
         Suppression.channel == channel, Suppression.address_hash == address
     )

@@ -1,8 +1,7 @@
 """Templates: reusable message content."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 
@@ -27,7 +26,5 @@ async def get(connection: Connection, key: str) -> Json | None:
 
 async def get_many(connection: Connection, keys: Iterable[str]) -> dict[str, Json]:
     """The content of those of the templates that exist."""
-    rows: Sequence[Any] = (
-        await connection.execute(select(Template.key, Template.content).where(Template.key.in_(set(keys))))
-    ).all()
-    return dict(rows)
+    statement = select(Template.key, Template.content).where(Template.key.in_(set(keys)))
+    return dict((await connection.execute(statement)).all())
