@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 from temporalio.service import RPCError
@@ -16,6 +15,7 @@ from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import entries, outbox, steps
+from campaigns.models.store.queries.outbox import EntryToStart
 from campaigns.models.values import utc_now
 from campaigns.starter.outbox import Outbox, signal_argument
 from campaigns.starter.segments.follow import Touch
@@ -77,7 +77,8 @@ class Relay:
 
     async def act(self, row: DispatchRow) -> bool:
         """Do the row; return False where it has to be tried again later."""
-        match row.kind:
+        # A kind that only a newer version knows raises ValueError: the row stays for a starter of that version.
+        match DispatchKind(row.kind):
             case DispatchKind.START:
                 return await self._start(row.entry_id)
             case DispatchKind.ERASE:
@@ -98,13 +99,13 @@ class Relay:
         # Only an entry that has left no trace is started: a closed run may be gone from Temporal.
         async with self._database.read() as connection:
             entry = await outbox.entry_to_start(connection, entry_id)
-            if entry is None or entry.status != "running" or await steps.has_begun(connection, entry_id):
+            if entry is None or await steps.has_begun(connection, entry_id):
                 return True
             definition = await self._definitions.get(connection, entry.campaign_key, entry.version)
         await self._client.start(self._input(entry, definition))
         return True
 
-    def _input(self, entry: Any, definition: Definition) -> EntryInput:
+    def _input(self, entry: EntryToStart, definition: Definition) -> EntryInput:
         key = (entry.campaign_key, entry.version)
         if definition.workflow is None:
             if key not in self._outlines:
@@ -119,7 +120,7 @@ class Relay:
             return True
         async with self._database.read() as connection:
             entry = await outbox.entry_to_start(connection, row.entry_id)
-            if entry is None or entry.status != "running":
+            if entry is None:
                 return True
             begun = await steps.has_begun(connection, row.entry_id)
             definition = await self._definitions.get(connection, entry.campaign_key, entry.version)

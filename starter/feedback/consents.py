@@ -6,13 +6,14 @@ A topic with double opt-in wants to hear it again from the address.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import uuid4
 
 from campaigns.models.addresses import address_of
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database
 from campaigns.models.store.queries import consents, customers, messages, topics
+from campaigns.models.store.queries.consents import ConsentRow
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.feedback.message_events import MessageEvents
 from campaigns.starter.intake.events import Intake
@@ -198,7 +199,7 @@ class Consents:
         await self._intake.take(parse_call(event, "track"))
 
 
-async def _consent(connection: Connection, channel: str, topic: str, customer_id: str) -> Any:
+async def _consent(connection: Connection, channel: str, topic: str, customer_id: str) -> ConsentRow | None:
     recorded = await consents.of_customer(connection, customer_id)
     return next((consent for consent in recorded if (consent.channel, consent.topic) == (channel, topic)), None)
 

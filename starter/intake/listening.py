@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from campaigns.models import dispatch
 from campaigns.models.decision import EndedBy, Trigger
@@ -139,7 +138,7 @@ async def _facts(
     entry_id: str | None,
     entry_trigger: Json,
     trigger: Trigger,
-    conditions: Iterable[Any],
+    conditions: Iterable[Condition | None],
 ) -> Facts:
     return await facts.load(
         connection,

@@ -223,3 +223,27 @@ async def test_an_erased_customer(product: Product, client: Client):
             assert count.scalar_one() == 0, table
     await starter.customer("ann")
     assert [one["outcome"] for one in (await starter.track("ann", "c"))["decisions"]] == ["entered"]
+
+
+async def test_what_a_newer_version_owes_is_left_to_it(product: Product):
+    """A rolling update: a row of a kind that this version does not know is neither done nor lost."""
+    from sqlalchemy import text
+
+    from campaigns.models.dispatch import DispatchRow
+    from campaigns.models.store.queries import outbox
+    from campaigns.models.values import utc_now
+
+    starter = await product.starter()
+    row = DispatchRow("new", "newer_kind", "e", {})
+    with pytest.raises(ValueError, match="newer_kind"):
+        await starter.parts.relay.act(row)
+    async with starter.parts.database.write() as connection:
+        await outbox.add(connection, [row], utc_now())
+
+    async def swept() -> bool:
+        async with starter.parts.database.read() as connection:
+            return (await connection.execute(text("SELECT attempts FROM dispatch"))).scalar_one() > 0
+
+    await until(swept)
+    await starter.parts.relay.stop()
+    assert await owed(starter) == 1

@@ -85,21 +85,23 @@ async def count(connection: Connection) -> int:
 
 
 class EntryToStart(NamedTuple):
-    """What an entry's workflow is started from."""
+    """What a running entry's workflow is started from."""
 
     id: str
     campaign_key: str
     version: int
-    customer_id: str | None
-    status: str
-    trigger: Json | None
+    customer_id: str
+    trigger: Json
 
 
 async def entry_to_start(connection: Connection, entry_id: str) -> EntryToStart | None:
-    """Return what the entry's workflow is started from; None where there is no such entry."""
-    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.status, Entry.trigger)
-    row = (await connection.execute(statement.where(Entry.id == entry_id))).one_or_none()
-    return EntryToStart(*row) if row else None
+    """Return what the entry's workflow is started from; None where no such entry runs."""
+    statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.trigger)
+    statement = statement.where(Entry.id == entry_id, Entry.status == "running")
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None or row.customer_id is None or row.trigger is None:
+        return None  # Whose customer was erased has ended.
+    return EntryToStart(row.id, row.campaign_key, row.version, row.customer_id, row.trigger)
 
 
 async def of_entry(connection: Connection, entry_id: str) -> list[DispatchRow]:
