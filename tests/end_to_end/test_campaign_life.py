@@ -7,6 +7,7 @@ from itertools import pairwise
 from temporalio.client import Client
 
 from campaigns.cli.demo import inconsistencies
+from campaigns.starter.admission import due_entries
 from tests.support.product import Product, Starter, until
 
 MAIL = {"id": "mail", "type": "email", "subject": "Hello", "html": "<a href='{{ unsubscribe_url }}'>x</a>"}
@@ -279,21 +280,28 @@ async def members_enter_again(product: Product, starters: int, **fields) -> list
     return running
 
 
+async def times_entered(starter: Starter, customer: str) -> list[datetime]:
+    entries = [one for one in await starter.entries("c") if one["customer_id"] == customer]
+    return sorted(datetime.fromisoformat(one["entered_at"]) for one in entries)
+
+
 async def test_members_enter_again_at_each_interval(product: Product):
     async with product.worker():
         starter, _ = await members_enter_again(product, 2)
-        await asyncio.sleep(1)
         await starter.call("DELETE", "/v1/segments/a/members/bob")
+        of_bob = await times_entered(starter, "bob")
 
         async def thrice() -> bool:
             return len(product.providers.mails_to("ann")) >= 3
 
-        await until(thrice, timeout=10)
-        entered = [entry["entered_at"] for entry in await starter.entries("c") if entry["customer_id"] == "ann"]
-        gaps = [datetime.fromisoformat(b) - datetime.fromisoformat(a) for a, b in pairwise(entered)]
-        assert all(timedelta(seconds=2) <= gap < timedelta(seconds=5) for gap in gaps), gaps
-        assert len(product.providers.mails_to("bob")) == 1
-        assert (await starter.statistics("c"))["decisions"]["entered"] == len(entered) + 1
+        await until(thrice, timeout=60)
+        of_ann = await times_entered(starter, "ann")
+        assert all(b - a >= timedelta(seconds=2) for a, b in pairwise(of_ann)), of_ann
+        assert await times_entered(starter, "bob") == of_bob
+        assert len(product.providers.mails_to("bob")) == len(of_bob) > 0
+        assert (await starter.statistics("c"))["decisions"]["entered"] >= len(of_ann) + len(of_bob)
+    # What is due is looked for so often that nobody waits five seconds for it.
+    assert due_entries.EVERY_S < 5
 
 
 async def test_what_a_pause_lets_pass_is_not_made_up(product: Product):
@@ -301,17 +309,22 @@ async def test_what_a_pause_lets_pass_is_not_made_up(product: Product):
         (starter,) = await members_enter_again(product, 1)
         await starter.until_ended("c")
         await starter.call("POST", "/v1/campaigns/c/pause")
-        await asyncio.sleep(5)
-        assert len(await starter.entries("c")) == 2
+        before = await times_entered(starter, "ann")
+        await asyncio.sleep(4.5)  # two intervals, at least
+        assert await times_entered(starter, "ann") == before
         await starter.call("POST", "/v1/campaigns/c/resume")
 
         async def again() -> bool:
-            return len(await starter.entries("c")) == 4
+            return all([len(await times_entered(starter, one)) > len(before) for one in ("ann", "bob")])
 
-        await until(again, timeout=6)
+        await until(again, timeout=60)
         await starter.call("POST", "/v1/campaigns/c/stop")
+        stopped = {one["id"] for one in await starter.entries("c")}
+        for customer in ("ann", "bob"):
+            at = await times_entered(starter, customer)
+            assert all(b - a >= timedelta(seconds=2) for a, b in pairwise(at)), at
         await asyncio.sleep(3)
-        assert len(await starter.entries("c")) == 4
+        assert {one["id"] for one in await starter.entries("c")} == stopped
 
 
 async def test_existing_members_enter_once_each(product: Product):
@@ -349,5 +362,5 @@ async def test_existing_members_wait_for_the_campaigns_start_date(product: Produ
     async def entered() -> list[dict]:
         return await starter.entries("c")
 
-    (entry,) = await until(entered, timeout=10)
+    (entry,) = await until(entered, timeout=60)
     assert datetime.fromisoformat(entry["entered_at"]) >= starts_at

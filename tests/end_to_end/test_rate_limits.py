@@ -47,7 +47,9 @@ async def test_what_waits_for_its_turn_can_be_taken_out(product: Product):
     async with product.worker():
         await enter(starter, "news", 16)
         await starter.until_waiting("news", "text")
-        for entry in await starter.entries("news"):
+        entries = await starter.entries("news")
+        assert len(entries) == 16
+        for entry in entries:
             answer = await starter.api.post(f"/v1/entries/{entry['id']}/exit")
             assert answer.is_success or "has ended" in answer.text
         statistics = await starter.until_ended("news")

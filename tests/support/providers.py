@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -33,6 +33,7 @@ class Providers:
         self.mail_faults: deque[str] = deque()
         self.text_faults: deque[str | int] = deque()
         self.stall_s = 60.0
+        self._let_go = asyncio.Event()
         self.smtp_port = self.twilio_port = 0
         self._log = directory / "messages.jsonl"
         self._push_log = directory / "push.jsonl"
@@ -53,7 +54,19 @@ class Providers:
     def mails_to(self, customer: str) -> list[EmailMessage]:
         return [mail for mail in self.mails if mail["To"] == f"{customer}@example.com"]
 
+    def let_go(self) -> None:
+        """Ends what stalls just now."""
+        self._let_go.set()
+        self._let_go = asyncio.Event()
+
+    async def _stall(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.stall_s):
+                await self._let_go.wait()
+
     def clear(self) -> None:
+        self.let_go()
+        self.stall_s = 60.0
         self.mails.clear()
         self.raw_mails.clear()
         self.mail_faults.clear()
@@ -81,7 +94,7 @@ class Providers:
         if fault == "drop":
             server.transport.abort()
         elif fault == "stall":
-            await asyncio.sleep(self.stall_s)
+            await self._stall()
         return "250 2.0.0 taken"
 
     async def http(self, scope, receive, send) -> None:
@@ -101,7 +114,7 @@ class Providers:
             body = {"code": 20429 if fault == 429 else 20500, "message": "fault", "status": fault}
             await JSONResponse(body, fault)(scope, receive, send)
         elif fault == "stall":
-            await asyncio.sleep(self.stall_s)
+            await self._stall()
             await Response(status_code=504)(scope, receive, send)
         elif fault == "taken 503":
 

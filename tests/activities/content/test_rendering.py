@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -132,33 +132,45 @@ MUCH = "{% assign a = 'x' %}{% for i in (1..19) %}{% assign a = a | append: a %}
     "source", [SLOW_LIQUID, SLOW_STYLES, DEEP_HTML, DEEP_MJML, WIDE_MJML, MUCH],
     ids=["liquid", "styles", "html", "deep mjml", "wide mjml", "memory"],
 )  # fmt: skip
-async def test_hostile_texts_end_soon_and_harm_nobody(source: str):
-    begun = time.monotonic()
+async def test_hostile_texts_end_and_harm_nobody(source: str):
+    # One that were not ended by its own limits would be RenderingUnavailable.
     with suppress(RenderingError):
         found = await render({"html": Part(source, html=True)}, {}, makes_text=True)
         assert len(found.parts["html"]) < 50_000_000
-    assert time.monotonic() - begun < 20
     assert await rendered("Hi {{ name }}", {"name": "Ann"}) == "Hi Ann"
     assert resident_mb() < 1_000
 
 
-async def test_what_takes_too_long_is_killed_and_holds_up_nobody():
-    hostile = [asyncio.ensure_future(rendered(SLOW_LIQUID)) for _ in range(20)]
+async def test_what_takes_too_long_is_killed_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch):
+    slow = SLOW_LIQUID + "of this test"  # nobody has died of it yet
+    go_on, deaths = threading.Event(), []
+    ask = rendering._Process.ask
+
+    def counted(process: rendering._Process, request: bytes) -> bytes | None:
+        if threading.current_thread().name.startswith("rendering-slow"):
+            go_on.wait(300)
+        answer = ask(process, request)
+        if answer is None:
+            deaths.append(process)
+        return answer
+
+    monkeypatch.setattr(rendering._Process, "ask", counted)
+    hostile = [asyncio.ensure_future(rendered(slow)) for _ in range(20)]
     with pytest.raises(RenderingError, match="takes too long"):
         await hostile[0]
-    begun = time.monotonic()
+    # While those that wait for their turn at a slow text get none at all, others are rendered.
     for number in range(50):
         assert await rendered("{{ n }}", {"n": number}) == str(number)
-    passed = time.monotonic() - begun
-    assert passed < 6
+    assert not all(one.done() for one in hostile)
+    go_on.set()
     # After some deaths in a row nobody waits for that text any more, for a while.
     ended = await asyncio.gather(*hostile, return_exceptions=True)
     assert all(isinstance(one, RenderingError) for one in ended)
-    assert time.monotonic() - begun < 15
-    begun = time.monotonic()
+    assert rendering.HOPELESS <= len(deaths) <= rendering.HOPELESS + rendering.PROCESSES
+    before = len(deaths)
     with pytest.raises(RenderingError, match="takes too long"):
-        await rendered(SLOW_LIQUID)
-    assert time.monotonic() - begun < 1
+        await rendered(slow)
+    assert len(deaths) == before
 
 
 async def test_a_text_that_is_slow_for_one_is_rendered_for_others(monkeypatch: pytest.MonkeyPatch):
@@ -214,7 +226,7 @@ async def test_the_process_knows_nothing_and_ends_with_its_parent(tmp_path: Path
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while Path(f"/proc/{process}").exists() and "Z" not in Path(f"/proc/{process}/stat").read_text().split()[2]:
             await asyncio.sleep(0.05)
 
