@@ -8,7 +8,7 @@ from temporalio import activity
 
 from campaigns.activities.contract import DelayPlan, EndTask, EntryRef, StepReport, StepTask, until_text
 from campaigns.models import dispatch
-from campaigns.models.decision import EndedBy
+from campaigns.models.entry import EndedBy, EntryStatus
 from campaigns.models.journey.conditions import holds
 from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import OTHERWISE, Branch, Delay, UntilAttribute, UntilTime, Update
@@ -157,7 +157,9 @@ class ProgressActivities:
         """Ends the entry; one that was ended already stays as it is."""
         async with self._database.write() as connection:
             await write_reports(connection, task.entry, task.entry.reports)
-            await entries.end(connection, task.entry.entry_id, task.status, EndedBy(task.ended_by), utc_now())
+            await entries.end(
+                connection, task.entry.entry_id, EntryStatus(task.status), EndedBy(task.ended_by), utc_now()
+            )
 
 
 def _until(now: datetime, until: UntilTime | UntilAttribute, attributes: Json, zone: str | None) -> Until:

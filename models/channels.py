@@ -4,6 +4,7 @@ A new channel is a row here, a sender, and its line in `workers/senders.py`; and
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
 _OF_MAIL = ("Delivered", "Opened", "Link Clicked", "Bounced", "Marked as Spam", "Unsubscribed")
@@ -46,6 +47,15 @@ PERSONAL = tuple(channel.name for channel in CHANNELS.values() if channel.addres
 """Those that reach a person: consents, quiet hours, caps and tests of templates are about these."""
 TEXTS = tuple(channel.name for channel in CHANNELS.values() if channel.content == ("body",))
 """Those whose messages are a text alone."""
+
+
+class ConsentStatus(StrEnum):
+    """What a person said last about a channel, or a topic of it."""
+
+    SUBSCRIBED = "subscribed"
+    UNSUBSCRIBED = "unsubscribed"
+    PENDING = "pending"
+    """They asked for it, and are still to confirm that."""
 
 
 def template_channel(channel: str) -> str:

@@ -27,21 +27,6 @@ class Outcome(StrEnum):
     ENTERED = "entered"
 
 
-class EndedBy(StrEnum):
-    """What ended an entry."""
-
-    COMPLETED = "completed"
-    EXIT_STEP = "exit_step"
-    GOAL = "goal"
-    LEFT_SEGMENT = "left_segment"
-    STOPPED = "stopped"
-    PREEMPTED = "preempted"
-    ERASED = "erased"
-    FAILURE = "failure"
-    OPERATOR = "operator"
-    TERMINATED = "terminated"
-
-
 @dataclass(frozen=True)
 class Trigger:
     """One occurrence: this event happened to the customer, or they entered that segment."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import uuid4
 
-from campaigns.models.decision import EndedBy
+from campaigns.models.entry import EndedBy
 from campaigns.models.values import Json, iso
 
 

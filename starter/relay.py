@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 import structlog
 from temporalio.service import RPCError
 
-from campaigns.models.decision import EndedBy, Trigger
+from campaigns.models.decision import Trigger
 from campaigns.models.dispatch import DispatchKind, DispatchRow
+from campaigns.models.entry import EndedBy, EntryStatus
 from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.outline import OutlineStep, outline
 from campaigns.models.signing import Signing
@@ -144,7 +145,7 @@ class Relay:
         if description.close_time is None:
             return False
         async with self._database.write() as connection:
-            if await entries.end(connection, entry_id, "failed", EndedBy.TERMINATED, utc_now()):
+            if await entries.end(connection, entry_id, EntryStatus.FAILED, EndedBy.TERMINATED, utc_now()):
                 log.warning("entry was ended in Temporal", entry=entry_id)
         return True
 

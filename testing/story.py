@@ -13,9 +13,10 @@ from campaigns.activities.senders.base import Sender
 from campaigns.activities.senders.recorder import Recorder, Taken
 from campaigns.models import dispatch
 from campaigns.models.channels import CHANNELS
-from campaigns.models.decision import Decision, EndedBy, Outcome
+from campaigns.models.decision import Decision, Outcome
 from campaigns.models.dispatch import DispatchRow
-from campaigns.models.journey.definition import Definition, SegmentTrigger
+from campaigns.models.entry import EndedBy
+from campaigns.models.journey.definition import CampaignStatus, Definition, SegmentTrigger
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.definitions import Definitions
@@ -133,11 +134,11 @@ class Story:
 
     async def pause(self) -> None:
         """The campaign is paused."""
-        await self._set_status("paused")
+        await self._set_status(CampaignStatus.PAUSED)
 
     async def resume(self) -> None:
         """The campaign goes on."""
-        await self._set_status("live")
+        await self._set_status(CampaignStatus.LIVE)
         async with self._database.write() as connection:
             await outbox.add_resumes(connection, self.definition.key, await self.now())
         await self._act()
@@ -218,7 +219,7 @@ class Story:
             for key in trigger.segments if isinstance(trigger, SegmentTrigger) else ():
                 await segments.put(connection, key, key, True, now)
             await campaigns.create(connection, self.definition, now)
-        await self._set_status("live")
+        await self._set_status(CampaignStatus.LIVE)
 
     async def _take(self, event: str, properties: Json) -> Json:
         raw = {"userId": CUSTOMER, "event": event, "properties": properties}
@@ -244,7 +245,7 @@ class Story:
         async with self._database.write() as connection:
             await outbox.delete_done(connection, [row.id for row in rows])
 
-    async def _set_status(self, status: str) -> None:
+    async def _set_status(self, status: CampaignStatus) -> None:
         now = await self.now()
         async with self._database.write() as connection:
             row = await campaigns.get(connection, self.definition.key, lock=True)

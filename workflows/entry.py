@@ -23,7 +23,7 @@ from campaigns.activities.contract import (
 )
 from campaigns.activities.progress import ProgressActivities
 from campaigns.models.channels import CHANNELS
-from campaigns.models.decision import EndedBy
+from campaigns.models.entry import EndedBy
 from campaigns.models.journey.bucketing import variant_of
 from campaigns.models.journey.outline import OutlineStep
 from campaigns.models.journey.steps import TIMEOUT

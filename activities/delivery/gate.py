@@ -10,7 +10,8 @@ from campaigns.activities.contract import SendResult
 from campaigns.activities.delivery.channel import Channels
 from campaigns.activities.delivery.passage import Passage
 from campaigns.models.addresses import Unsendable, address_of
-from campaigns.models.decision import EndedBy
+from campaigns.models.entry import EndedBy, EntryStatus, MessageStatus
+from campaigns.models.journey.definition import CampaignStatus
 from campaigns.models.journey.wallclock import quiet_times_until, zone_of
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection
@@ -85,15 +86,15 @@ def check_again(passage: Passage, recipient: Recipient | None) -> SendResult | N
 
 def state_against(recipient: Recipient) -> SendResult | None:
     """Return what the states of entry and campaign say against a message."""
-    if recipient.entry_status != "running":
+    if recipient.entry_status != EntryStatus.RUNNING:
         return SendResult("ended", recipient.exit_request)
-    if recipient.campaign_status in ("stopped", "archived"):
+    if recipient.campaign_status in (CampaignStatus.STOPPED, CampaignStatus.ARCHIVED):
         return SendResult("ended", EndedBy.STOPPED)
     if recipient.exit_request:
         return SendResult("ended", recipient.exit_request)
     if recipient.attributes is None or recipient.trigger is None:
         return SendResult("ended", EndedBy.ERASED)
-    return SendResult("hold", "paused") if recipient.campaign_status == "paused" else None
+    return SendResult("hold", "paused") if recipient.campaign_status == CampaignStatus.PAUSED else None
 
 
 def consent_against(passage: Passage, recipient: Recipient) -> SendResult | None:
@@ -127,7 +128,7 @@ async def cap_against(
 
 def lease_left(message: MessageRow | None) -> timedelta | None:
     """Return how long the attempt that is under way may still take; None where none can be."""
-    if message is None or message.status != "sending":
+    if message is None or message.status != MessageStatus.SENDING:
         return None
     left = message.attempt_ends_at - utc_now()
     return left if left > timedelta(0) else None
@@ -140,7 +141,7 @@ def may_have_arrived(passage: Passage, message: MessageRow | None) -> bool:
     """
     if message is None:
         return False
-    return message.status == "sending" or is_open(passage, message.error)
+    return message.status == MessageStatus.SENDING or is_open(passage, message.error)
 
 
 def is_open(passage: Passage, detail: str | None) -> bool:
@@ -150,10 +151,10 @@ def is_open(passage: Passage, detail: str | None) -> bool:
 
 def _settled(passage: Passage, message: MessageRow | None) -> SendResult | None:
     """What earlier attempts have settled; None where there may be another one now."""
-    if message is None or message.status == "retry":
+    if message is None or message.status == MessageStatus.RETRY:
         return None
     if message.status in STEP_OUTCOME:
-        return SendResult(message.status, "refused" if message.status == "failed" else None, message.error)
+        return SendResult(message.status, "refused" if message.status == MessageStatus.FAILED else None, message.error)
     if lease_left(message):
         return UNDER_WAY
     # Transactional messages are sent again under the same identity rather than never.

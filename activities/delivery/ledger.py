@@ -30,6 +30,8 @@ from campaigns.activities.delivery.gate import (
 from campaigns.activities.delivery.passage import Passage
 from campaigns.activities.progress import write_reports
 from campaigns.activities.senders.base import Accepted, NotSent, OwnFault, Refused, Result, Unknown
+from campaigns.models.entry import MessageStatus
+from campaigns.models.journey.definition import CampaignStatus
 from campaigns.models.journey.steps import MessageBase, Webhook
 from campaigns.models.signing import Signing
 from campaigns.models.storable import storable, unfit
@@ -126,10 +128,16 @@ class Ledger:
             await entries.lock(connection, passage.entry_id)
         provider_id = storable(result.provider_id or "", 255) or None if isinstance(result, Accepted) else None
         settled = await messages.settle(
-            connection, passage.message_id, claim.attempt, outcome.status, now, provider_id, outcome.detail
+            connection,
+            passage.message_id,
+            claim.attempt,
+            MessageStatus(outcome.status),
+            now,
+            provider_id,
+            outcome.detail,
         )
         if not settled:
-            if await messages.status(connection, passage.message_id) != "sent":
+            if await messages.status(connection, passage.message_id) != MessageStatus.SENT:
                 return SendResult("retry", detail="another attempt took over")
             # The provider's callback was faster than its answer.
             outcome = SendResult("sent")
@@ -166,7 +174,7 @@ class Ledger:
             if message and message.status not in STEP_OUTCOME and result.status != "sent":
                 # An attempt that was cut off may have gone out, whatever speaks against another one now.
                 doubt = may_have_arrived(passage, message)
-                status, detail = ("unknown", CUT_OFF) if doubt else ("failed", result.reason)
+                status, detail = (MessageStatus.UNKNOWN, CUT_OFF) if doubt else (MessageStatus.FAILED, result.reason)
                 await entries.lock(connection, passage.entry_id)
                 await messages.settle(connection, message.id, message.attempt, status, now, error=detail)
                 if result.status != "ended":
@@ -199,7 +207,7 @@ class Ledger:
             if message and message.status in STEP_OUTCOME:
                 return SendResult(message.status, detail=message.error)
             now = utc_now()
-            status = "unknown" if may_have_arrived(passage, message) else "failed"
+            status = MessageStatus.UNKNOWN if may_have_arrived(passage, message) else MessageStatus.FAILED
             result = SendResult(status, "gave_up", message.error if message else None)
             if message:
                 await messages.settle(connection, message.id, message.attempt, status, now, error=result.detail)
@@ -209,9 +217,9 @@ class Ledger:
         """Pause the campaign for a fault of our own, and say why: each further message would fail alike."""
         async with self._database.write() as connection:
             row = await campaigns.get(connection, campaign, lock=True)
-            if row is not None and row.status == "live":
+            if row is not None and row.is_live:
                 because = storable(reason, REASON_LENGTH)
-                await campaigns.set_status(connection, row, "paused", utc_now(), because=because)
+                await campaigns.set_status(connection, row, CampaignStatus.PAUSED, utc_now(), because=because)
 
 
 def outcome_of(result: Result, step: MessageBase) -> SendResult:
@@ -261,7 +269,7 @@ def _claim_row(passage: Passage, rendered: Rendered, now: datetime) -> dict[str,
         "campaign_key": passage.task.entry.campaign,
         "channel": passage.step.channel,
         "category": passage.step.category,
-        "status": "sending",
+        "status": MessageStatus.SENDING,
         "attempt": 1,
         "attempt_ends_at": now + LEASE,
         "address": rendered.outgoing.to[:ADDRESS_LENGTH],
@@ -280,7 +288,7 @@ async def _begin(
             return None
         await write_reports(connection, entry, [*entry.reports, _waiting(passage, "sending")])
         return 1
-    if message.status != "retry" and (message.status != "sending" or lease_left(message)):
+    if message.status != MessageStatus.RETRY and (message.status != MessageStatus.SENDING or lease_left(message)):
         return None
     attempt, address = message.attempt + 1, rendered.outgoing.to[:ADDRESS_LENGTH]
     await messages.begin_attempt(connection, message.id, attempt, now + LEASE, address)
@@ -295,7 +303,10 @@ async def _keep_response(connection: Connection, passage: Passage, response: Any
 
 async def _hold(connection: Connection, passage: Passage, result: SendResult) -> SendResult:
     # The campaign's row is locked against a `resume` that would not see the mark; if it came first, try again.
-    if result.until is None and await campaigns.lock_status(connection, passage.task.entry.campaign) != "paused":
+    if (
+        result.until is None
+        and await campaigns.lock_status(connection, passage.task.entry.campaign) != CampaignStatus.PAUSED
+    ):
         return SendResult("retry", detail="the campaign has just gone on")
     await entries.mark_held(connection, passage.entry_id, result.reason or "held")
     until = until_text(result.until) if result.until else None

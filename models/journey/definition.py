@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -47,6 +48,16 @@ MAX_DEPTH = 20
 
 GOAL = "goal"
 """The key of the goal among the things that an entry listens for; a step's is `<step id>/<name>`."""
+
+
+class CampaignStatus(StrEnum):
+    """Where a campaign is in its life."""
+
+    DRAFT = "draft"
+    LIVE = "live"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    ARCHIVED = "archived"
 
 
 class EventTrigger(Strict):

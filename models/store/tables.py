@@ -4,6 +4,7 @@ A table whose rows the API shows has a base with what is shown of it, for table 
 """
 
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args
 
 import sqlalchemy
@@ -23,6 +24,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from campaigns.models.channels import ConsentStatus
+from campaigns.models.entry import EntryStatus, MessageStatus, StepState
+from campaigns.models.journey.definition import CampaignStatus
 from campaigns.models.values import Json
 
 
@@ -44,6 +48,21 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class OneOf(TypeDecorator[StrEnum]):
+    """A member of an enumeration, kept as its value."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, members: type[StrEnum], length: int = 16) -> None:
+        super().__init__(length)
+        self.members = members
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> StrEnum | None:
+        """Back to the member."""
+        return None if value is None else self.members(value)
 
 
 SERIAL = BigInteger().with_variant(Integer(), "sqlite")
@@ -100,7 +119,7 @@ class Erasure(Table, table=True):
 class ConsentBase(Table):
     """What was said, by whom, and when."""
 
-    status: Mapped[str] = Field(sa_type=String(16))
+    status: Mapped[ConsentStatus] = Field(sa_type=OneOf(ConsentStatus))
     source: Mapped[str]
     at: Mapped[datetime]
 
@@ -241,7 +260,7 @@ class CampaignBase(Table):
 
     key: Mapped[str] = Field(sa_type=String(64), primary_key=True)
     name: Mapped[str]
-    status: Mapped[str] = Field(sa_type=String(16))
+    status: Mapped[CampaignStatus] = Field(sa_type=OneOf(CampaignStatus))
     version: Mapped[int]
     paused_because: Mapped[str | None] = Field(sa_type=Text)
     """The fault of our own for which it was paused, as the provider said it."""
@@ -285,7 +304,7 @@ class EntryBase(Table):
     customer_id: Mapped[str | None]
     """None once the customer was erased; so are the key and the trigger."""
     entry_key: Mapped[str | None]
-    status: Mapped[str] = Field(sa_type=String(16))
+    status: Mapped[EntryStatus] = Field(sa_type=OneOf(EntryStatus))
     ended_by: Mapped[str | None] = Field(sa_type=String(32))
     entered_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
@@ -389,8 +408,7 @@ class StepOutcome(Table, table=True):
     """Counts the steps that the entry has come to."""
     campaign_key: Mapped[str] = Field(sa_type=String(64))
     version: Mapped[int]
-    outcome: Mapped[str] = Field(sa_type=String(16))
-    """waiting, completed, skipped, failed or exited."""
+    outcome: Mapped[StepState] = Field(sa_type=OneOf(StepState))
     reason: Mapped[str | None]
     """Why it was skipped or failed; which way a branch, split or wait has chosen."""
     detail: Mapped[str | None] = Field(sa_type=Text)
@@ -410,8 +428,7 @@ class Message(Table, table=True):
     campaign_key: Mapped[str] = Field(sa_type=String(64))
     channel: Mapped[str] = Field(sa_type=String(16))
     category: Mapped[str] = Field(sa_type=String(16))
-    status: Mapped[str] = Field(sa_type=String(16))
-    """sending, retry (known not to be sent), sent, unknown, failed."""
+    status: Mapped[MessageStatus] = Field(sa_type=OneOf(MessageStatus))
     attempt: Mapped[int]
     attempt_ends_at: Mapped[datetime]
     """When an attempt that has not reported can no longer be under way."""

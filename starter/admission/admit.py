@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from campaigns.models import dispatch
-from campaigns.models.decision import Decision, EndedBy, Outcome, Trigger
+from campaigns.models.decision import Decision, Outcome, Trigger
+from campaigns.models.entry import EndedBy, EntryStatus
 from campaigns.models.journey.conditions import Facts, holds, value_at
 from campaigns.models.journey.definition import Definition, EventTrigger, Interval, SegmentTrigger
 from campaigns.models.store.database import Connection
@@ -78,7 +79,7 @@ async def admit(
 async def _listening(
     connection: Connection, definitions: Definitions, row: CampaignRow, trigger: Trigger
 ) -> _Listening:
-    if row.status == "draft":
+    if row.is_draft:
         return _Listening(row, None, None)
     definition = await definitions.get(connection, row.key, row.version)
     return _Listening(row, definition, _entry_key(definition, trigger))
@@ -99,7 +100,7 @@ async def _candidates(
     listening: Sequence[_Listening],
     used: set[str],
 ) -> list[Candidate]:
-    live = [listener.definition for listener in listening if listener.definition and listener.row.status == "live"]
+    live = [listener.definition for listener in listening if listener.definition and listener.row.is_live]
     conditions = [campaign.trigger.where for campaign in live if isinstance(campaign.trigger, EventTrigger)]
     # The customer's events include the one at hand.
     known = await facts.load(
@@ -131,7 +132,7 @@ def _candidate(
     accepted: bool,
 ) -> Candidate:
     row, definition = listener.row, listener.definition
-    if definition is None or row.status != "live":
+    if definition is None or not row.is_live:
         return Candidate(row.key, row.status, row.created_at)
     own_past = [before for before in past if before.campaign == row.key]
     running = [entry for entry in person.running if entry.campaign == row.key]
@@ -178,7 +179,7 @@ def _rivals(listening: Sequence[_Listening], person: Person) -> list[Rival]:
 async def _preempt(unit: Unit, entry_ids: list[str], now: datetime) -> None:
     for entry_id in entry_ids:
         await entries.request_exit(unit.connection, entry_id, EndedBy.PREEMPTED)
-        await entries.end(unit.connection, entry_id, "exited", EndedBy.PREEMPTED, now)
+        await entries.end(unit.connection, entry_id, EntryStatus.EXITED, EndedBy.PREEMPTED, now)
         unit.owe(dispatch.exit(entry_id, EndedBy.PREEMPTED))
 
 
@@ -196,7 +197,7 @@ def _entry_row(entry_id: str, listener: _Listening, person: Person, trigger: Tri
         "customer_id": person.id,
         "entry_key": listener.entry_key,
         "trigger": trigger.to_json(),
-        "status": "running",
+        "status": EntryStatus.RUNNING,
         "entered_at": person.now,
     }
 

@@ -8,7 +8,7 @@ import structlog
 from temporalio import activity
 
 from campaigns.models.decision import Outcome, Trigger
-from campaigns.models.journey.definition import Definition
+from campaigns.models.journey.definition import CampaignStatus, Definition
 from campaigns.models.store.database import Connection, Database
 from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import campaigns, due_entries, segments
@@ -79,7 +79,7 @@ class DueEntries:
         row = await campaigns.get(connection, campaign)
         # With the decision the row goes, or moves to the next interval: what a pause lets pass is not made up later.
         await due_entries.remove(connection, campaign, customer_id)
-        if row is None or row.status not in ("live", "paused"):
+        if row is None or row.status not in (CampaignStatus.LIVE, CampaignStatus.PAUSED):
             return
         definition = await self._definitions.get(connection, campaign, row.version)
         segment = await self._segment(connection, definition, customer_id)

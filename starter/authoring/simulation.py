@@ -16,7 +16,9 @@ from campaigns.models.addresses import address_of
 from campaigns.models.channels import CHANNELS
 from campaigns.models.decision import Trigger
 from campaigns.models.dispatch import DispatchKind, DispatchRow
+from campaigns.models.entry import EntryStatus
 from campaigns.models.journey.definition import (
+    CampaignStatus,
     EventTrigger,
     mentioned_segments,
 )
@@ -226,7 +228,7 @@ class _World:
         await campaigns.create(connection, definition, self._scenario.at)
         row = await campaigns.get(connection, definition.key)
         if row is not None:
-            await campaigns.set_status(connection, row, "live", self._scenario.at)
+            await campaigns.set_status(connection, row, CampaignStatus.LIVE, self._scenario.at)
         await entries.add(
             connection,
             {
@@ -235,7 +237,7 @@ class _World:
                 "version": 1,
                 "customer_id": self._scenario.customer_id,
                 "trigger": self._trigger.to_json(),
-                "status": "running",
+                "status": EntryStatus.RUNNING,
                 "entered_at": self._scenario.at,
             },
         )

@@ -6,10 +6,10 @@ A topic with double opt-in wants to hear it again from the address.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 from uuid import uuid4
 
 from campaigns.models.addresses import address_of
+from campaigns.models.channels import ConsentStatus
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database
 from campaigns.models.store.queries import consents, customers, messages, topics
@@ -20,7 +20,6 @@ from campaigns.starter.intake.events import Intake
 from campaigns.starter.intake.tracking import parse_call
 
 REQUESTED, CONFIRMED = "Subscription Requested", "Subscription Confirmed"
-Status = Literal["subscribed", "unsubscribed", "pending"]
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,8 @@ class Consents:
         self._base_url = base_url
 
     async def put(
-        self, customer_id: str, channel: str, topic: str, status: Status, source: str, *, confirmed: bool = False
-    ) -> tuple[Status, datetime] | None:
+        self, customer_id: str, channel: str, topic: str, status: ConsentStatus, source: str, *, confirmed: bool = False
+    ) -> tuple[ConsentStatus, datetime] | None:
         """Record it, and return what is recorded; None where there is no such customer.
 
         A subscription to a topic with double opt-in is `pending`, unless it is `confirmed` elsewhere, and makes the
@@ -56,11 +55,11 @@ class Consents:
             attributes = await customers.lock(connection, customer_id)
             if attributes is None:
                 return None
-            asks = status == "subscribed" and not confirmed
+            asks = status == ConsentStatus.SUBSCRIBED and not confirmed
             if asks and await self._must_confirm(connection, channel, topic, customer_id):
-                status = "pending"
+                status = ConsentStatus.PENDING
             at = await self._record(connection, customer_id, attributes, channel, topic, status, source)
-        if status == "pending":
+        if status == ConsentStatus.PENDING:
             token = self._signing.token("confirm", "\n".join((channel, topic, customer_id)))
             await self._track(customer_id, REQUESTED, channel, topic, confirm_url=f"{self._base_url}/s/{token}")
         return status, at
@@ -70,7 +69,7 @@ class Consents:
         channel, topic, customer_id = _parts(self._signing.value_of("confirm", token))
         async with self._database.read() as connection:
             consent = await _consent(connection, channel, topic, customer_id)
-            if consent is None or consent.status == "unsubscribed":
+            if consent is None or consent.status == ConsentStatus.UNSUBSCRIBED:
                 return None
             return await _name(connection, topic)
 
@@ -80,13 +79,13 @@ class Consents:
         async with self._database.write() as connection:
             attributes = await customers.lock(connection, customer_id)
             consent = await _consent(connection, channel, topic, customer_id)
-            if attributes is None or consent is None or consent.status == "unsubscribed":
+            if attributes is None or consent is None or consent.status == ConsentStatus.UNSUBSCRIBED:
                 return None
             name = await _name(connection, topic)
-            if consent.status == "subscribed":
+            if consent.status == ConsentStatus.SUBSCRIBED:
                 return name
             source = f"{consent.source}, confirmed"[:255]
-            await self._record(connection, customer_id, attributes, channel, topic, "subscribed", source)
+            await self._record(connection, customer_id, attributes, channel, topic, ConsentStatus.SUBSCRIBED, source)
         await self._track(customer_id, CONFIRMED, channel, topic)
         return name
 
@@ -99,7 +98,7 @@ class Consents:
             attributes = await customers.lock(connection, origin.customer_id)
             if attributes is not None:
                 await self._record(
-                    connection, origin.customer_id, attributes, origin.channel, "", "unsubscribed", source
+                    connection, origin.customer_id, attributes, origin.channel, "", ConsentStatus.UNSUBSCRIBED, source
                 )
         await self._message_events.happened(message_id, "unsubscribed", {"source": source})
 
@@ -115,13 +114,13 @@ class Consents:
                 for consent in await consents.of_customer(connection, origin.customer_id)
                 if consent.channel == origin.channel
             }
-        left = statuses.get("") == "unsubscribed"
-        default = {True: "unsubscribed", False: "subscribed"}
+        left = statuses.get("") == ConsentStatus.UNSUBSCRIBED
+        default = {True: ConsentStatus.UNSUBSCRIBED, False: ConsentStatus.SUBSCRIBED}
         return [
             Choice(
                 topic.key,
                 topic.name,
-                not left and statuses.get(topic.key, default[topic.opt_in]) == "subscribed",
+                not left and statuses.get(topic.key, default[topic.opt_in]) == ConsentStatus.SUBSCRIBED,
             )
             for topic in listed
         ]
@@ -140,12 +139,12 @@ class Consents:
                 # Who wants some of it has not left the channel.
                 subscribed[""] = True
             for topic, wants in subscribed.items():
-                status: Status = "subscribed" if wants else "unsubscribed"
+                status = ConsentStatus.SUBSCRIBED if wants else ConsentStatus.UNSUBSCRIBED
                 await self._record(
                     connection, origin.customer_id, attributes, origin.channel, topic, status, "preference page"
                 )
 
-    async def put_by_address(self, channel: str, address: str, status: Status, source: str) -> Sequence[str]:
+    async def put_by_address(self, channel: str, address: str, status: ConsentStatus, source: str) -> Sequence[str]:
         """Record what whoever has the address says of the channel; return the customers who are known by it.
 
         It holds for the address too, whoever else gets it.
@@ -156,7 +155,7 @@ class Consents:
             for customer_id in known:
                 if (attributes := await customers.lock(connection, customer_id)) is not None:
                     await self._record(connection, customer_id, attributes, channel, "", status, source)
-            if status == "unsubscribed":
+            if status == ConsentStatus.UNSUBSCRIBED:
                 row = {"subject_hash": hashed, "channel": channel, "topic": "", "source": source, "at": utc_now()}
                 await consents.keep_opt_outs(connection, [row])
             else:
@@ -170,7 +169,7 @@ class Consents:
         attributes: Json,
         channel: str,
         topic: str,
-        status: Status,
+        status: ConsentStatus,
         source: str,
     ) -> datetime:
         """Record what the customer, who is locked, says now; return the time of it.
@@ -179,7 +178,7 @@ class Consents:
         """
         now = utc_now()
         await consents.put(connection, customer_id, channel, topic, status, source, now)
-        if status == "subscribed":
+        if status == ConsentStatus.SUBSCRIBED:
             address = address_of(channel, attributes)
             if isinstance(address, str):
                 hashed = self._signing.address_hash(channel, address)
@@ -191,7 +190,7 @@ class Consents:
         if not any(row.key == topic and row.double_opt_in for row in await topics.listed(connection)):
             return False
         consent = await _consent(connection, channel, topic, customer_id)
-        return consent is None or consent.status != "subscribed"
+        return consent is None or consent.status != ConsentStatus.SUBSCRIBED
 
     async def _track(self, customer_id: str, name: str, channel: str, topic: str, **more: str) -> None:
         properties = {"channel": channel, "topic": topic, **more}

@@ -7,6 +7,7 @@ The names are those of Segment's specification of email events
 from typing import Literal
 
 from campaigns.models.channels import CHANNELS
+from campaigns.models.entry import MessageStatus
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.queries import messages, suppressions
@@ -71,7 +72,7 @@ class MessageEvents:
         """Settle an unknown outcome: the provider has the message, as it says itself."""
         async with self._database.read() as connection:
             # Most are known to be sent: reading delays no writer.
-            if await messages.status(connection, message_id) in (None, "sent", "failed"):
+            if await messages.status(connection, message_id) in (None, MessageStatus.SENT, MessageStatus.FAILED):
                 return
         async with self._database.write() as connection:
             await messages.mark_sent(connection, message_id, provider_id, utc_now())

@@ -2,7 +2,8 @@
 
 from campaigns.models import dispatch
 from campaigns.models.addresses import address_of
-from campaigns.models.decision import EndedBy
+from campaigns.models.channels import ConsentStatus
+from campaigns.models.entry import EndedBy, EntryStatus
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import consents, customers, decisions, entries, erasures
@@ -26,8 +27,8 @@ class Erasures:
                 return False
             theirs = await entries.of_customer(connection, customer_id)
             for entry_id, status in theirs:
-                if status == "running":
-                    await entries.end(connection, entry_id, "exited", EndedBy.ERASED, now)
+                if status == EntryStatus.RUNNING:
+                    await entries.end(connection, entry_id, EntryStatus.EXITED, EndedBy.ERASED, now)
             await entries.make_anonymous(connection, [entry_id for entry_id, _ in theirs])
             await consents.keep_opt_outs(connection, await self._opt_outs(connection, customer_id, attributes))
             await decisions.make_anonymous(connection, customer_id)
@@ -39,7 +40,7 @@ class Erasures:
         """Return what the customer has unsubscribed from, by the hashes of their id and of their addresses."""
         rows = []
         for consent in await consents.of_customer(connection, customer_id):
-            if consent.status != "unsubscribed":
+            if consent.status != ConsentStatus.UNSUBSCRIBED:
                 continue
             kept = {"channel": consent.channel, "topic": consent.topic, "source": consent.source, "at": consent.at}
             rows.append({**kept, "subject_hash": self._signing.hash("customer", customer_id)})

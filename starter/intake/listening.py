@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from campaigns.models import dispatch
-from campaigns.models.decision import EndedBy, Trigger
+from campaigns.models.decision import Trigger
+from campaigns.models.entry import EndedBy
 from campaigns.models.journey.conditions import Condition, Facts, PropertyIs, holds, walk
 from campaigns.models.journey.definition import GOAL, Definition
 from campaigns.models.store.database import Connection
@@ -95,7 +96,7 @@ async def convert_others(
 
     `rows` are the campaigns of which the event is the goal.
     """
-    goals = {row.key: await definitions.get(connection, row.key, row.version) for row in rows if row.status != "draft"}
+    goals = {row.key: await definitions.get(connection, row.key, row.version) for row in rows if not row.is_draft}
     if not goals:
         return
     for entry in await entries.ended_since(connection, person.id, goals):

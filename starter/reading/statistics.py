@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from campaigns.models.entry import EntryStatus, StepState
 from campaigns.models.journey.definition import Definition
 from campaigns.models.journey.steps import blocks
 from campaigns.models.store.database import Connection
@@ -11,7 +12,7 @@ from campaigns.models.store.queries.messages import HAPPENINGS
 from campaigns.models.values import Json
 from campaigns.starter.reading.decisions import EXPLANATIONS
 
-STATUSES = ("running", "completed", "exited", "failed")
+STATUSES = tuple(EntryStatus)
 MESSAGE_COUNTERS = ("sent", "unknown", *HAPPENINGS)
 
 
@@ -67,11 +68,11 @@ def _steps(versions: Sequence[Definition], outcomes: Sequence[Any], messages: Se
         # A step that code declared once, and no version knows any more, is counted all the same.
         counted = counters.setdefault(step_id, _empty(step_id, "unknown"))
         counted["entered"] += number
-        if outcome == "skipped":
+        if outcome == StepState.SKIPPED:
             counted["skipped"][reason] = counted["skipped"].get(reason, 0) + number
         else:
             counted[outcome] += number
-        if outcome == "completed" and reason:
+        if outcome == StepState.COMPLETED and reason:
             counted["branches"][reason] = counted["branches"].get(reason, 0) + number
     for step_id, status, number, *happened in messages:
         sent = counters.setdefault(step_id, _empty(step_id, "unknown"))["messages"]

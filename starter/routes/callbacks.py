@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from twilio.request_validator import RequestValidator
 
+from campaigns.models.channels import ConsentStatus
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.feedback.consents import Status
 from campaigns.starter.feedback.mail_reports import known_as
 from campaigns.starter.feedback.message_events import Happening
 from campaigns.starter.http.bodies import parse, parse_json, read_body
@@ -68,7 +68,7 @@ async def twilio_incoming(request: Request, parts: Parts) -> Response:
     sender = form.get("From", "")
     channel = "whatsapp" if sender.startswith("whatsapp:") else "sms"
     if said in STOP or said in START:
-        status: Status = "unsubscribed" if said in STOP else "subscribed"
+        status = ConsentStatus.UNSUBSCRIBED if said in STOP else ConsentStatus.SUBSCRIBED
         known = await parts.consents.put_by_address(
             channel, sender.removeprefix("whatsapp:"), status, f"text message: {said}"
         )

@@ -8,7 +8,13 @@ from fastapi import APIRouter, Path, Request, Response
 
 from campaigns.models import dispatch
 from campaigns.models.channels import template_channel
-from campaigns.models.journey.definition import Definition, SegmentTrigger, mentioned_segments, mentioned_templates
+from campaigns.models.journey.definition import (
+    CampaignStatus,
+    Definition,
+    SegmentTrigger,
+    mentioned_segments,
+    mentioned_templates,
+)
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries import campaigns, due_entries, entries, events, outbox, segments, templates
@@ -30,11 +36,11 @@ router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
 CampaignKey = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 MOVES = {
-    "start": ({"draft"}, "live"),
-    "pause": ({"live"}, "paused"),
-    "resume": ({"paused"}, "live"),
-    "stop": ({"live", "paused"}, "stopped"),
-    "archive": ({"draft", "stopped"}, "archived"),
+    "start": ({CampaignStatus.DRAFT}, CampaignStatus.LIVE),
+    "pause": ({CampaignStatus.LIVE}, CampaignStatus.PAUSED),
+    "resume": ({CampaignStatus.PAUSED}, CampaignStatus.LIVE),
+    "stop": ({CampaignStatus.LIVE, CampaignStatus.PAUSED}, CampaignStatus.STOPPED),
+    "archive": ({CampaignStatus.DRAFT, CampaignStatus.STOPPED}, CampaignStatus.ARCHIVED),
 }
 
 
@@ -77,7 +83,7 @@ async def put_campaign(key: CampaignKey, body: Body, parts: Parts, request: Requ
         if row is None:
             await campaigns.create(connection, definition, utc_now())
             response.status_code = 201
-        elif row.status in ("stopped", "archived"):
+        elif row.status in (CampaignStatus.STOPPED, CampaignStatus.ARCHIVED):
             raise Problem(409, "Conflict", f"a campaign that is {row.status} cannot be edited")
         else:
             await campaigns.edit(connection, row, definition, utc_now())
@@ -122,7 +128,7 @@ async def get_readiness(key: CampaignKey, parts: Parts) -> Json:
     """What a mailbox provider would object to: `checks` of `ok`, `objection` or `unknown`, objections first."""
     async with parts.database.read() as connection:
         row = await _row(connection, key)
-        definition = await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
+        definition = await parts.definitions.get(connection, key, row.version, frozen=not row.is_draft)
         contents = await templates.get_many(connection, [name for _, _, name in mentioned_templates(definition)])
     return {"campaign": key, "checks": await readiness(parts.settings, definition, contents)}
 
@@ -135,7 +141,7 @@ async def get_statistics(key: CampaignKey, parts: Parts, version: int | None = N
         if version is not None and not 1 <= version <= row.version:
             raise Invalid([FieldError("version", f"must be one of 1 to {row.version}")])
         versions = [
-            await parts.definitions.get(connection, key, number, frozen=row.status != "draft")
+            await parts.definitions.get(connection, key, number, frozen=not row.is_draft)
             for number in (range(row.version, 0, -1) if version is None else [version])
         ]
         return await campaign_statistics(connection, versions, version)
@@ -239,7 +245,7 @@ def _row_json(row: CampaignRow) -> Json:
 async def _answer(parts: Services, key: str, response: Response) -> Json:
     async with parts.database.read() as connection:
         row = await _row(connection, key)
-        definition = await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
+        definition = await parts.definitions.get(connection, key, row.version, frozen=not row.is_draft)
         found = await _warnings(connection, definition)
         left = await due_entries.count_existing(connection, key)
         unheard = await events.unheard(connection, [one.event for one in definition.listeners])

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from campaigns.models.channels import PersonalChannel
+from campaigns.models.channels import ConsentStatus, PersonalChannel
 from campaigns.models.journey.steps import Line
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.profiles import check_attributes
@@ -47,7 +47,12 @@ async def put_consent(customer_id: str, body: Body, parts: Parts) -> Json:
     """Records a subscription or an unsubscription; `pending` is one that the customer has to confirm."""
     change = parse(ConsentChange, body)
     recorded = await parts.consents.put(
-        customer_id, change.channel, change.topic or "", change.status, change.source, confirmed=change.confirmed
+        customer_id,
+        change.channel,
+        change.topic or "",
+        ConsentStatus(change.status),
+        change.source,
+        confirmed=change.confirmed,
     )
     if recorded is None:
         raise not_found("customer", customer_id)

@@ -3,8 +3,8 @@
 from fastapi import APIRouter
 
 from campaigns.models import dispatch
-from campaigns.models.decision import EndedBy
 from campaigns.models.dispatch import DispatchKind, DispatchRow
+from campaigns.models.entry import EndedBy, EntryStatus
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.queries import entries, messages, steps
 from campaigns.models.values import Json
@@ -61,7 +61,7 @@ async def _signal(parts: Services, entry_id: str, row: DispatchRow) -> Json:
         locked = await entries.lock(unit.connection, entry_id)
         if locked is None:
             raise not_found("entry", entry_id)
-        if locked.status != "running":
+        if locked.status != EntryStatus.RUNNING:
             raise Problem(409, "Conflict", f"the entry has ended: it is {locked.status}")
         if row.kind == DispatchKind.EXIT:
             await entries.request_exit(unit.connection, entry_id, EndedBy.OPERATOR)

@@ -60,7 +60,7 @@ async def _definition(connection: Connection, parts: Services, key: str) -> Defi
     row = await campaigns.get(connection, key)
     if row is None:
         raise not_found("campaign", key)
-    return await parts.definitions.get(connection, key, row.version, frozen=row.status != "draft")
+    return await parts.definitions.get(connection, key, row.version, frozen=not row.is_draft)
 
 
 async def _customer(connection: Connection, wanted: SimulationRequest) -> tuple[str, Json]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from campaigns.models import dispatch
-from campaigns.models.decision import Decision, EndedBy, Trigger
+from campaigns.models.decision import Decision, Trigger
+from campaigns.models.entry import EndedBy
 from campaigns.models.journey.definition import Definition, SegmentTrigger
 from campaigns.models.store.definitions import Definitions
 from campaigns.models.store.queries import campaigns, entries, segments

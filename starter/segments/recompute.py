@@ -76,9 +76,7 @@ class Rules:
         async with self._database.read() as connection:
             await _check(connection, key, rule)
             row = await segments.get(connection, key)
-            listening = [
-                campaign.key for campaign in await campaigns.triggered_by(connection, key) if campaign.status == "live"
-            ]
+            listening = [campaign.key for campaign in await campaigns.triggered_by(connection, key) if campaign.is_live]
             try:
                 enter, leave = await segment_sql.count_differing(
                     connection, key, segment_sql.compiled(connection, rule, utc_now())

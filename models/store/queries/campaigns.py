@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, Select, bindparam, delete, select, update
 
-from campaigns.models.journey.definition import Definition, SegmentTrigger
+from campaigns.models.journey.definition import CampaignStatus, Definition, SegmentTrigger
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert
 from campaigns.models.store.tables import Campaign, CampaignTrigger, CampaignVersion
@@ -18,15 +18,25 @@ class CampaignRow(NamedTuple):
 
     key: str
     name: str
-    status: str
+    status: CampaignStatus
     version: int
     revision: int
     created_at: datetime
     updated_at: datetime
     paused_because: str | None
 
+    @property
+    def is_draft(self) -> bool:
+        """Whether it was never live, so that its definition may still change."""
+        return self.status == CampaignStatus.DRAFT
 
-def _rows() -> Select[str, str, str, int, int, datetime, datetime, str | None]:
+    @property
+    def is_live(self) -> bool:
+        """Whether customers may enter it."""
+        return self.status == CampaignStatus.LIVE
+
+
+def _rows() -> Select[str, str, CampaignStatus, int, int, datetime, datetime, str | None]:
     return select(
         Campaign.key, Campaign.name, Campaign.status, Campaign.version, Campaign.revision,
         Campaign.created_at, Campaign.updated_at, Campaign.paused_because,
@@ -40,7 +50,7 @@ async def get(connection: Connection, key: str, *, lock: bool = False) -> Campai
     return CampaignRow(*row) if row else None
 
 
-async def lock_status(connection: Connection, key: str) -> str | None:
+async def lock_status(connection: Connection, key: str) -> CampaignStatus | None:
     """The status, which cannot change before the transaction's end."""
     statement = select(Campaign.status).where(Campaign.key == key).with_for_update(read=True)
     return (await connection.execute(statement)).scalar_one_or_none()
@@ -55,7 +65,13 @@ async def page(connection: Connection, after: str, limit: int) -> list[CampaignR
 async def create(connection: Connection, definition: Definition, now: datetime) -> bool:
     """Whether the campaign was made: False where the key is taken."""
     statement = insert(connection, Campaign).values(
-        key=definition.key, name=definition.name, status="draft", version=1, revision=1, created_at=now, updated_at=now
+        key=definition.key,
+        name=definition.name,
+        status=CampaignStatus.DRAFT,
+        version=1,
+        revision=1,
+        created_at=now,
+        updated_at=now,
     )
     if not (await connection.execute(statement.on_conflict_do_nothing())).rowcount:
         return False
@@ -65,7 +81,7 @@ async def create(connection: Connection, definition: Definition, now: datetime) 
 
 async def edit(connection: Connection, row: CampaignRow, definition: Definition, now: datetime) -> CampaignRow:
     """A draft is overwritten, anything later gets a new version. The row must be locked."""
-    version = row.version if row.status == "draft" else row.version + 1
+    version = row.version if row.is_draft else row.version + 1
     changed = row._replace(name=definition.name, version=version, revision=row.revision + 1, updated_at=now)
     await connection.execute(
         update(Campaign)
@@ -77,7 +93,7 @@ async def edit(connection: Connection, row: CampaignRow, definition: Definition,
 
 
 async def set_status(
-    connection: Connection, row: CampaignRow, status: str, now: datetime, because: str | None = None
+    connection: Connection, row: CampaignRow, status: CampaignStatus, now: datetime, because: str | None = None
 ) -> CampaignRow:
     """Moves the campaign on; the row must be locked. `because` is the fault of our own for which it is paused."""
     changed = row._replace(status=status, revision=row.revision + 1, updated_at=now, paused_because=because)

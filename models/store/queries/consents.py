@@ -5,13 +5,20 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import delete, select
 
+from campaigns.models.channels import ConsentStatus
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert
 from campaigns.models.store.tables import Consent, OptOut
 
 
 async def put(
-    connection: Connection, customer_id: str, channel: str, topic: str, status: str, source: str, now: datetime
+    connection: Connection,
+    customer_id: str,
+    channel: str,
+    topic: str,
+    status: ConsentStatus,
+    source: str,
+    now: datetime,
 ) -> None:
     """Records what the customer said last about the channel or topic."""
     said = {"status": status, "source": source, "at": now}
@@ -26,7 +33,7 @@ class ConsentRow(NamedTuple):
 
     channel: str
     topic: str
-    status: str
+    status: ConsentStatus
     source: str
     at: datetime
 

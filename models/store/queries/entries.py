@@ -7,11 +7,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, NotNullable, Select, Update, bindparam, case, func, select, update
 
-from campaigns.models.decision import EndedBy
+from campaigns.models.entry import EndedBy, EntryStatus, MessageStatus, StepState
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import Insert, chunks, insert_of
 from campaigns.models.store.tables import Entry, Message, StepOutcome
 from campaigns.models.values import Json
+
+_RUNNING = Entry.status == EntryStatus.RUNNING
+_WAITING = StepOutcome.outcome == StepState.WAITING
+SENT_STATUSES = (MessageStatus.SENT, MessageStatus.UNKNOWN)
+"""Of messages that were sent, or may have been."""
 
 
 class RunningEntry(NamedTuple):
@@ -46,13 +51,13 @@ class EntryRow(NamedTuple):
     version: int
     customer_id: str | None
     entry_key: str | None
-    status: str
+    status: EntryStatus
     ended_by: str | None
     entered_at: datetime
     ended_at: datetime | None
 
 
-def _entries() -> Select[str, str, int, str | None, str | None, str, str | None, datetime, datetime | None]:
+def _entries() -> Select[str, str, int, str | None, str | None, EntryStatus, str | None, datetime, datetime | None]:
     return select(
         Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.entry_key,
         Entry.status, Entry.ended_by, Entry.entered_at, Entry.ended_at,
@@ -72,7 +77,7 @@ def _running_of_customer() -> Select[
         Entry.id, Entry.campaign_key, Entry.version, Entry.entry_key, NotNullable(Entry.trigger), Entry.exit_request,
         Entry.entered_at, Entry.exposed_at, Entry.converted_at,
     )  # fmt: skip
-    statement = statement.where(Entry.customer_id == bindparam("id"), Entry.status == "running")
+    statement = statement.where(Entry.customer_id == bindparam("id"), _RUNNING)
     return statement.order_by(Entry.id).with_for_update()
 
 
@@ -108,7 +113,7 @@ class LockedEntry(NamedTuple):
     campaign_key: str
     version: int
     customer_id: str | None
-    status: str
+    status: EntryStatus
     exit_request: str | None
 
 
@@ -144,52 +149,58 @@ async def page(
 
 async def request_exit(connection: Connection, entry_id: str, cause: EndedBy) -> bool:
     """Whether the running entry is to end by this cause; a cause that came before stays."""
-    statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running", Entry.exit_request.is_(None))
+    statement = update(Entry).where(Entry.id == entry_id, _RUNNING, Entry.exit_request.is_(None))
     return bool((await connection.execute(statement.values(exit_request=cause.value))).rowcount)
 
 
-async def end(connection: Connection, entry_id: str, status: str, ended_by: EndedBy, now: datetime) -> bool:
+async def end(connection: Connection, entry_id: str, status: EntryStatus, ended_by: EndedBy, now: datetime) -> bool:
     """Whether this ended the entry; whatever step it was at is left as exited."""
-    statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running")
+    statement = update(Entry).where(Entry.id == entry_id, _RUNNING)
     result = await connection.execute(statement.values(status=status, ended_by=ended_by.value, ended_at=now, held=None))
     if not result.rowcount:
         return False
-    if status != "completed":
+    if status != EntryStatus.COMPLETED:
         await _settle_messages(connection, entry_id, now)
         await connection.execute(
             update(StepOutcome)
-            .where(StepOutcome.entry_id == entry_id, StepOutcome.outcome == "waiting")
-            .values(outcome="exited", reason=ended_by.value, ended_at=now)
+            .where(StepOutcome.entry_id == entry_id, _WAITING)
+            .values(outcome=StepState.EXITED, reason=ended_by.value, ended_at=now)
         )
     return True
 
 
 async def complete(connection: Connection, entry_id: str, now: datetime) -> bool:
     """Whether the entry is completed now. One that is to exit is not: that is its workflow's to say."""
-    statement = update(Entry).where(Entry.id == entry_id, Entry.status == "running", Entry.exit_request.is_(None))
-    values = {"status": "completed", "ended_by": EndedBy.COMPLETED.value, "ended_at": now, "held": None}
+    statement = update(Entry).where(Entry.id == entry_id, _RUNNING, Entry.exit_request.is_(None))
+    values = {"status": EntryStatus.COMPLETED, "ended_by": EndedBy.COMPLETED.value, "ended_at": now, "held": None}
     if (await connection.execute(statement.values(values))).rowcount:
         return True
     status = await connection.execute(select(Entry.status).where(Entry.id == entry_id))
-    return bool(status.scalar_one_or_none() == "completed")
+    return bool(status.scalar_one_or_none() == EntryStatus.COMPLETED)
 
 
 async def _settle_messages(connection: Connection, entry_id: str, now: datetime) -> None:
     """An attempt that was cut off by the end may have gone out; one that waited for its next attempt did not."""
-    cut_off = (Message.entry_id == entry_id, Message.status == "sending")
+    cut_off = (Message.entry_id == entry_id, Message.status == MessageStatus.SENDING)
     steps = list((await connection.execute(select(Message.step_id).where(*cut_off))).scalars())
     if steps:
         detail = "the entry ended before an answer"
-        await connection.execute(update(Message).where(*cut_off).values(status="unknown", error=detail, settled_at=now))
+        await connection.execute(
+            update(Message).where(*cut_off).values(status=MessageStatus.UNKNOWN, error=detail, settled_at=now)
+        )
         await connection.execute(
             update(StepOutcome)
-            .where(StepOutcome.entry_id == entry_id, StepOutcome.step_id.in_(steps), StepOutcome.outcome == "waiting")
-            .values(outcome="completed", detail="unknown", ended_at=now)
+            .where(
+                StepOutcome.entry_id == entry_id,
+                StepOutcome.step_id.in_(steps),
+                _WAITING,
+            )
+            .values(outcome=StepState.COMPLETED, detail="unknown", ended_at=now)
         )
     await connection.execute(
         update(Message)
-        .where(Message.entry_id == entry_id, Message.status == "retry")
-        .values(status="failed", settled_at=now)
+        .where(Message.entry_id == entry_id, Message.status == MessageStatus.RETRY)
+        .values(status=MessageStatus.FAILED, settled_at=now)
     )
 
 
@@ -198,7 +209,7 @@ async def mark_converted(connection: Connection, entry_id: str, now: datetime) -
     statement = update(Entry).where(Entry.id == entry_id, Entry.converted_at.is_(None)).values(converted_at=now)
     if not (await connection.execute(statement)).rowcount:
         return
-    last = select(Message.id).where(Message.entry_id == entry_id, Message.status.in_(("sent", "unknown")))
+    last = select(Message.id).where(Message.entry_id == entry_id, Message.status.in_(SENT_STATUSES))
     last = last.order_by(Message.claimed_at.desc()).limit(1)
     await connection.execute(update(Message).where(Message.id == last.scalar_subquery()).values(converted_at=now))
 
@@ -219,7 +230,7 @@ async def ended_since(connection: Connection, customer_id: str, campaigns: Itera
     statement = statement.where(
         Entry.customer_id == customer_id,
         Entry.campaign_key.in_(list(campaigns)),
-        Entry.status != "running",
+        Entry.status != EntryStatus.RUNNING,
         Entry.converted_at.is_(None),
     )
     return [EndedEntry(*row) for row in await connection.execute(statement)]
@@ -232,12 +243,12 @@ async def mark_held(connection: Connection, entry_id: str, reason: str) -> None:
 
 async def request_stop(connection: Connection, campaign: str) -> None:
     """Have every running entry of the campaign end as stopped; a cause that came before stays."""
-    statement = update(Entry).where(Entry.campaign_key == campaign, Entry.status == "running")
+    statement = update(Entry).where(Entry.campaign_key == campaign, _RUNNING)
     statement = statement.where(Entry.exit_request.is_(None))
     await connection.execute(statement.values(exit_request=EndedBy.STOPPED.value))
 
 
-async def of_customer(connection: Connection, customer_id: str) -> list[tuple[str, str]]:
+async def of_customer(connection: Connection, customer_id: str) -> list[tuple[str, EntryStatus]]:
     """Id and status of each entry of the customer."""
     statement = select(Entry.id, Entry.status).where(Entry.customer_id == customer_id).with_for_update()
     return [(entry_id, status) for entry_id, status in await connection.execute(statement)]

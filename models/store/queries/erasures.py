@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from sqlalchemy import delete, literal, select, update
 
+from campaigns.models.channels import ConsentStatus
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import chunks, insert
 from campaigns.models.store.tables import (
@@ -54,7 +55,12 @@ async def readmit(connection: Connection, customer_id: str, customer_hash: str) 
         return
     columns = ["customer_id", "channel", "topic", "status", "source", "at"]
     said = select(
-        literal(customer_id), OptOut.channel, OptOut.topic, literal("unsubscribed"), OptOut.source, OptOut.at
+        literal(customer_id),
+        OptOut.channel,
+        OptOut.topic,
+        literal(ConsentStatus.UNSUBSCRIBED.value),
+        OptOut.source,
+        OptOut.at,
     ).where(OptOut.subject_hash == customer_hash)
     await connection.execute(insert(connection, Consent).from_select(columns, said))
     await connection.execute(delete(OptOut).where(OptOut.subject_hash == customer_hash))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, CompoundSelect, NotNullable, Update, bindparam, literal, select, union_all, update
 
+from campaigns.models.entry import EntryStatus
 from campaigns.models.journey.conditions import PastEvent
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import Insert, chunks, insert, insert_of
@@ -64,7 +65,7 @@ def _concerning() -> CompoundSelect[str, str]:
         ),
         select(literal("known"), Customer.id).where(Customer.id.in_(ids)),
         select(literal("running"), NotNullable(Entry.customer_id)).where(
-            Entry.customer_id.in_(ids), Entry.status == "running"
+            Entry.customer_id.in_(ids), Entry.status == EntryStatus.RUNNING
         ),
     )
 

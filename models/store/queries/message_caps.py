@@ -7,6 +7,7 @@ from functools import cache
 
 from sqlalchemy import Select, delete, func, select
 
+from campaigns.models.entry import MessageStatus
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert
 from campaigns.models.store.tables import Entry, Message, MessageCap
@@ -46,7 +47,7 @@ async def count_marketing(connection: Connection, customer_id: str, channel: str
         Entry.customer_id == customer_id,
         Message.category == "marketing",
         Message.channel != "webhook",
-        Message.status != "failed",
+        Message.status != MessageStatus.FAILED,
         Message.claimed_at > since,
     )
     if channel is not None:

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, NotNullable, Select, Update, and_, bindparam, exists, or_, select, update
 
+from campaigns.models.channels import ConsentStatus
+from campaigns.models.entry import EntryStatus, MessageStatus
+from campaigns.models.journey.definition import CampaignStatus
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import Insert, insert_of
 from campaigns.models.store.tables import (
@@ -24,12 +27,15 @@ from campaigns.models.values import Json
 HAPPENINGS = ("delivered", "opened", "clicked", "bounced", "complained", "unsubscribed", "converted")
 """What may come of a message after it was sent: each a column of its time, and a status in conditions."""
 
+_EXPOSING = (MessageStatus.SENT, MessageStatus.UNKNOWN, MessageStatus.SENDING)
+_UNSETTLED = (MessageStatus.UNKNOWN, MessageStatus.SENDING, MessageStatus.RETRY)
+
 
 class MessageRow(NamedTuple):
     """A claimed message."""
 
     id: str
-    status: str
+    status: MessageStatus
     attempt: int
     attempt_ends_at: datetime
     error: str | None
@@ -38,9 +44,9 @@ class MessageRow(NamedTuple):
 class Recipient(NamedTuple):
     """All that decides about a message of an entry, at one moment."""
 
-    campaign_status: str
+    campaign_status: CampaignStatus
     customer_id: str | None
-    entry_status: str
+    entry_status: EntryStatus
     exit_request: str | None
     held: str | None
     trigger: Json | None
@@ -59,10 +65,10 @@ def _recipient(lock: bool) -> Select[*tuple[Any, ...]]:
     topic: BindParameter[str] = bindparam("topic")
     address: BindParameter[str] = bindparam("address")
     unsubscribed = or_(
-        exists().where(*said, Consent.topic.in_(("", topic)), Consent.status == "unsubscribed"),
+        exists().where(*said, Consent.topic.in_(("", topic)), Consent.status == ConsentStatus.UNSUBSCRIBED),
         and_(
             exists().where(Topic.key == topic, Topic.opt_in.is_(True)),
-            ~exists().where(*said, Consent.topic == topic, Consent.status == "subscribed"),
+            ~exists().where(*said, Consent.topic == topic, Consent.status == ConsentStatus.SUBSCRIBED),
         ),
         exists().where(
             OptOut.subject_hash == address, OptOut.channel == bindparam("channel"), OptOut.topic.in_(("", topic))
@@ -130,7 +136,7 @@ async def begin_attempt(connection: Connection, message_id: str, attempt: int, e
     await connection.execute(
         update(Message)
         .where(Message.id == message_id)
-        .values(status="sending", attempt=attempt, attempt_ends_at=ends_at, address=address)
+        .values(status=MessageStatus.SENDING, attempt=attempt, attempt_ends_at=ends_at, address=address)
     )
 
 
@@ -143,7 +149,7 @@ def _settle() -> Update:
             table.c.id == bindparam("message"),
             table.c.attempt == bindparam("number"),
             # The provider itself may have said meanwhile that it was sent.
-            table.c.status != "sent",
+            table.c.status != MessageStatus.SENT,
         )
         .values(
             status=bindparam("new_status"),
@@ -158,7 +164,7 @@ async def settle(
     connection: Connection,
     message_id: str,
     attempt: int,
-    status: str,
+    status: MessageStatus,
     now: datetime,
     provider_id: str | None = None,
     error: str | None = None,
@@ -169,7 +175,7 @@ async def settle(
         "number": attempt,
         "new_status": status,
         "new_error": error,
-        "at": None if status == "retry" else now,
+        "at": None if status == MessageStatus.RETRY else now,
         "provider": provider_id,
     }
     return bool((await connection.execute(_settle(), parameters)).rowcount)
@@ -178,7 +184,9 @@ async def settle(
 async def last_exposure(connection: Connection, entry_id: str, but_for: str) -> datetime | None:
     """When a message of the entry other than this one was last accepted, or may have been."""
     statement = select(Message.settled_at, Message.claimed_at).where(
-        Message.entry_id == entry_id, Message.id != but_for, Message.status.in_(("sent", "unknown", "sending"))
+        Message.entry_id == entry_id,
+        Message.id != but_for,
+        Message.status.in_(_EXPOSING),
     )
     return max((settled or claimed for settled, claimed in await connection.execute(statement)), default=None)
 
@@ -188,7 +196,7 @@ class EntryMessage(NamedTuple):
 
     step_id: str
     repetition: int
-    status: str
+    status: MessageStatus
     channel: str
     provider_id: str | None
     error: str | None
@@ -229,19 +237,24 @@ async def mark_happened(connection: Connection, message_id: str, what: str, now:
     return bool((await connection.execute(statement.values({column: now}))).rowcount)
 
 
-async def status(connection: Connection, message_id: str) -> str | None:
+async def status(connection: Connection, message_id: str) -> MessageStatus | None:
     """The status of the message."""
     return (await connection.execute(select(Message.status).where(Message.id == message_id))).scalar_one_or_none()
 
 
 async def mark_sent(connection: Connection, message_id: str, provider_id: str, now: datetime) -> None:
     """The provider says that it has the message: what nobody knew is settled, and is an exposure."""
-    unsettled = (Message.id == message_id, Message.status.in_(("unknown", "sending", "retry")))
+    unsettled = (
+        Message.id == message_id,
+        Message.status.in_(_UNSETTLED),
+    )
     # The entry before the message, as everywhere.
     entry = select(Message.entry_id).where(*unsettled).scalar_subquery()
     await connection.execute(update(Entry).where(Entry.id == entry).values(exposed_at=now))
     statement = update(Message).where(*unsettled)
-    await connection.execute(statement.values(status="sent", provider_id=provider_id, error=None, settled_at=now))
+    await connection.execute(
+        statement.values(status=MessageStatus.SENT, provider_id=provider_id, error=None, settled_at=now)
+    )
 
 
 class Origin(NamedTuple):

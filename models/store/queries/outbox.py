@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, literal, select, update
 
-from campaigns.models.decision import EndedBy
 from campaigns.models.dispatch import DispatchKind, DispatchRow
+from campaigns.models.entry import EndedBy, EntryStatus
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import Insert, insert, insert_of
 from campaigns.models.store.tables import Dispatch, Entry
@@ -32,14 +32,14 @@ def _add(dialect: str) -> Insert:
 
 async def add_resumes(connection: Connection, campaign: str, now: datetime) -> None:
     """Owe a `resume` to every entry that a pause holds: one statement, however many they are."""
-    held = (Entry.campaign_key == campaign, Entry.status == "running", Entry.held == "paused")
+    held = (Entry.campaign_key == campaign, Entry.status == EntryStatus.RUNNING, Entry.held == "paused")
     request_id = literal("resume-") + Entry.id + literal(f"-{now.timestamp():.6f}")
     await _add_to_entries(connection, request_id, DispatchKind.RESUME, {}, now, held)
 
 
 async def add_stops(connection: Connection, campaign: str, now: datetime) -> None:
     """Owe an `exit` to every running entry of the campaign, as `add_resumes` does."""
-    running = (Entry.campaign_key == campaign, Entry.status == "running")
+    running = (Entry.campaign_key == campaign, Entry.status == EntryStatus.RUNNING)
     payload = {"cause": EndedBy.STOPPED.value}
     await _add_to_entries(connection, literal("stop-") + Entry.id, DispatchKind.EXIT, payload, now, running)
 
@@ -97,7 +97,7 @@ class EntryToStart(NamedTuple):
 async def entry_to_start(connection: Connection, entry_id: str) -> EntryToStart | None:
     """Return what the entry's workflow is started from; None where no such entry runs."""
     statement = select(Entry.id, Entry.campaign_key, Entry.version, Entry.customer_id, Entry.trigger)
-    statement = statement.where(Entry.id == entry_id, Entry.status == "running")
+    statement = statement.where(Entry.id == entry_id, Entry.status == EntryStatus.RUNNING)
     row = (await connection.execute(statement)).one_or_none()
     if row is None or row.customer_id is None or row.trigger is None:
         return None  # Whose customer was erased has ended.

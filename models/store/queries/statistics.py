@@ -5,12 +5,13 @@ from typing import Any
 
 from sqlalchemy import Row, func, select, union_all
 
+from campaigns.models.entry import EntryStatus, StepState
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.messages import HAPPENINGS
 from campaigns.models.store.tables import Entry, Holdout, Message, PastDecision, PrunedDecisions, StepOutcome
 
 
-async def entries(connection: Connection, campaign: str) -> Sequence[Row[int, str, int, int]]:
+async def entries(connection: Connection, campaign: str) -> Sequence[Row[int, EntryStatus, int, int]]:
     """Version, status, number, number converted."""
     statement = select(Entry.version, Entry.status, func.count(), func.count(Entry.converted_at))
     statement = statement.where(Entry.campaign_key == campaign)
@@ -26,7 +27,9 @@ async def decisions(connection: Connection, campaign: str) -> Sequence[Row[str, 
     return (await connection.execute(statement)).all()
 
 
-async def steps(connection: Connection, campaign: str, version: int | None) -> Sequence[Row[str, str, str | None, int]]:
+async def steps(
+    connection: Connection, campaign: str, version: int | None
+) -> Sequence[Row[str, StepState, str | None, int]]:
     """Step, outcome, reason, number; of one version, or of all."""
     statement = select(StepOutcome.step_id, StepOutcome.outcome, StepOutcome.reason, func.count())
     statement = statement.where(StepOutcome.campaign_key == campaign)

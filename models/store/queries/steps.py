@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
+from campaigns.models.entry import StepState
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.messages import HAPPENINGS
 from campaigns.models.store.queries.statements import Insert, insert_of
@@ -19,7 +20,7 @@ def _put(dialect: str) -> Insert:
     statement = insert_of(dialect, StepOutcome)
     later = {name: getattr(statement.excluded, name) for name in ("outcome", "reason", "detail", "ended_at")}
     return statement.on_conflict_do_update(
-        index_elements=["entry_id", "step_id", "repetition"], set_=later, where=table.c.outcome == "waiting"
+        index_elements=["entry_id", "step_id", "repetition"], set_=later, where=table.c.outcome == StepState.WAITING
     )
 
 
@@ -34,7 +35,7 @@ class PassedStep(NamedTuple):
 
     step_id: str
     repetition: int
-    outcome: str
+    outcome: StepState
     reason: str | None
     detail: str | None
     entered_at: datetime
@@ -66,7 +67,7 @@ async def statuses(connection: Connection, entry_id: str, steps: Iterable[str]) 
         found.setdefault(step, set()).update([status, *happened])
     skipped = await connection.execute(
         select(StepOutcome.step_id).where(
-            StepOutcome.entry_id == entry_id, StepOutcome.step_id.in_(wanted), StepOutcome.outcome == "skipped"
+            StepOutcome.entry_id == entry_id, StepOutcome.step_id.in_(wanted), StepOutcome.outcome == StepState.SKIPPED
         )
     )
     for (step,) in skipped:
