@@ -64,6 +64,13 @@ def template_channel(channel: str) -> str:
     return next(other.name for other in CHANNELS.values() if other.content == content)
 
 
+def texted_from(sender: str, account: str) -> tuple[str, str]:
+    """Return the channel and the phone number of a sender as the provider of that account writes it."""
+    texting = [channel for channel in CHANNELS.values() if channel.account == account]
+    longest = max(texting, key=lambda channel: len(channel.prefix) if sender.startswith(channel.prefix) else -1)
+    return longest.name, sender.removeprefix(longest.prefix)
+
+
 TEMPLATED = tuple(dict.fromkeys(map(template_channel, PERSONAL)))
 """Those that name templates."""
 

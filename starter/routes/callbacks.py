@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from twilio.request_validator import RequestValidator
 
-from campaigns.models.channels import ConsentStatus
+from campaigns.models.channels import ConsentStatus, texted_from
 from campaigns.starter.composition import Parts, Services
 from campaigns.starter.feedback.mail_reports import known_as
 from campaigns.starter.feedback.message_events import Happening
@@ -65,13 +65,10 @@ async def twilio_incoming(request: Request, parts: Parts) -> Response:
     """A text message from a customer: the words that end or begin a subscription are obeyed."""
     form = await _twilio_form(request, parts)
     said = form.get("Body", "").strip().strip(".!").upper()
-    sender = form.get("From", "")
-    channel = "whatsapp" if sender.startswith("whatsapp:") else "sms"
+    channel, number = texted_from(form.get("From", ""), "twilio")
     if said in STOP or said in START:
         status = ConsentStatus.UNSUBSCRIBED if said in STOP else ConsentStatus.SUBSCRIBED
-        known = await parts.consents.put_by_address(
-            channel, sender.removeprefix("whatsapp:"), status, f"text message: {said}"
-        )
+        known = await parts.consents.put_by_address(channel, number, status, f"text message: {said}")
         log.info("a text message changed a subscription", status=status, customers=len(known))
     return Response('<?xml version="1.0" encoding="UTF-8"?><Response/>', media_type="text/xml")
 

@@ -5,7 +5,15 @@ from typing import get_args
 import pytest
 
 from campaigns.models.addresses import CHECKS, Unsendable, address_of
-from campaigns.models.channels import CHANNELS, PERSONAL, TEMPLATED, TEXTS, PersonalChannel, template_channel
+from campaigns.models.channels import (
+    CHANNELS,
+    PERSONAL,
+    TEMPLATED,
+    TEXTS,
+    PersonalChannel,
+    template_channel,
+    texted_from,
+)
 from campaigns.models.journey.steps import STEP_TYPES, MessageBase
 from campaigns.models.settings import RATED
 
@@ -25,6 +33,14 @@ def test_which_channels_are_alike():
     assert TEXTS == RATED["twilio"] == ("sms", "whatsapp")
     assert TEMPLATED == ("email", "sms", "push")
     assert template_channel("whatsapp") == "sms"
+
+
+@pytest.mark.parametrize(
+    ("sender", "texted"),
+    [("+4420", ("sms", "+4420")), ("whatsapp:+4420", ("whatsapp", "+4420")), ("", ("sms", ""))],
+)
+def test_who_texts_is_known_by_the_prefix(sender: str, texted: tuple[str, str]):
+    assert texted_from(sender, "twilio") == texted
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Messages: the claim before the first try, what came of each attempt; and the outcomes of steps."""
+"""Messages: the claim before the first try, what came of each attempt, and what happened to them later."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
