@@ -7,7 +7,7 @@ import pytest
 
 from campaigns.models.store.queries import events
 from campaigns.models.values import utc_now
-from tests.support.product import WRITE_KEY, Product, Starter
+from tests.support.product import WRITE_KEY, Product, Starter, until
 
 PAUSE = {"id": "pause", "type": "delay", "for": "P1D"}
 
@@ -127,7 +127,11 @@ async def test_too_much_at_once_is_said_so(product: Product, monkeypatch: pytest
         calls = [
             asyncio.create_task(client.post("/v1/track", json={"userId": f"c{n}", "event": "E"})) for n in range(20)
         ]
-        await asyncio.sleep(1)
+
+        async def all_but_those_at_work() -> bool:
+            return sum(call.done() for call in calls) >= 12
+
+        await until(all_but_those_at_work, timeout=60)
         refused = [call.result() for call in calls if call.done()]
         assert len(refused) == 12
         assert {(one.status_code, one.headers["retry-after"], one.headers["content-type"]) for one in refused} == {
