@@ -25,8 +25,8 @@ dev: install ## runs everything embedded, under .campaigns/
 	@$(BIN)/campaigns dev
 
 test: install check ## runs all checks and the whole test suite
-	@echo "Running the tests (about 5 minutes on 2 cores) …"
-	@$(BIN)/pytest
+	@echo "Running the tests (about 10 minutes on 2 cores that do nothing else) …"
+	@$(BIN)/pytest -n 2 --dist worksteal
 
 check: .venv/installed ## lints, checks types and the direction of imports
 	@$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Temporal's time-skipping test server: the SDK's download, else from Maven."""
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -31,18 +32,24 @@ def time_skipping_server() -> Path:
     if wrapper.exists():
         return wrapper
     directory.mkdir(parents=True, exist_ok=True)
-    if not _downloaded(directory):
-        subprocess.run(
-            [_needed("mvn"), "-q", "-B", "-f", str(Path(__file__).parent / "pom.xml"),
-             "dependency:copy-dependencies", f"-DoutputDirectory={directory / 'lib'}"],
-            check=True,
-        )  # fmt: skip
-        java = f'"{_needed("java")}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "{directory}/lib/*"'
-        unfinished = wrapper.with_suffix(".part")
-        unfinished.write_text(f'#!/bin/sh\nexec {java} io.temporal.testserver.TestServer "$@"\n')
-        unfinished.chmod(0o755)
-        unfinished.rename(wrapper)
+    with (directory.parent / f"{directory.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests in several processes get it once
+        if not wrapper.exists() and not _downloaded(directory):
+            _from_maven(directory, wrapper)
     return wrapper
+
+
+def _from_maven(directory: Path, wrapper: Path) -> None:
+    subprocess.run(
+        [_needed("mvn"), "-q", "-B", "-f", str(Path(__file__).parent / "pom.xml"),
+         "dependency:copy-dependencies", f"-DoutputDirectory={directory / 'lib'}"],
+        check=True,
+    )  # fmt: skip
+    java = f'"{_needed("java")}" -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "{directory}/lib/*"'
+    unfinished = wrapper.with_suffix(".part")
+    unfinished.write_text(f'#!/bin/sh\nexec {java} io.temporal.testserver.TestServer "$@"\n')
+    unfinished.chmod(0o755)
+    unfinished.rename(wrapper)
 
 
 def _downloaded(directory: Path) -> bool:
