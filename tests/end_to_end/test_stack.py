@@ -8,15 +8,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import psutil
 import pytest
 
+from campaigns.activities.delivery import ledger
 from campaigns.cli.demo import inconsistencies
 from campaigns.cli.embedded.providers import received, received_mails
 from campaigns.cli.stack import Stack
+from campaigns.starter import relay
+from campaigns.workflows import tries
 
 JOURNEY = [
     {"id": "hello", "type": "email", "subject": "Hello {{ customer.name }}", "text": "Hello"},
@@ -184,7 +188,6 @@ def test_a_killed_worker_is_replaced_and_its_work_taken_over_within_a_minute(sta
     stack.process("starter").kill()
     stack.process("starter").wait()
     stack.process("worker").wait()
-    killed = time.monotonic()
     stack.supervise_once()
     while True:
         try:
@@ -192,7 +195,9 @@ def test_a_killed_worker_is_replaced_and_its_work_taken_over_within_a_minute(sta
                 break
         except httpx2.HTTPError:
             time.sleep(0.1)
-    until_ended(client, 150, timeout=65 - (time.monotonic() - killed))
+    until_ended(client, 150)
+    # After so long another takes what a killed process held, on a machine of any speed.
+    assert max(ledger.LEASE, relay.LEASE, tries.SEND_TIMEOUT) + tries.LOCAL_TIMEOUT < timedelta(seconds=60)
     mails = Counter(str(mail["To"]) for mail in received_mails(stack.directory / "mail"))
     assert max(mails.values()) == 1
     statistics = call(client, "GET", "/v1/campaigns/c/statistics")
