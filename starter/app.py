@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import version
 
 import structlog
 import uvicorn
@@ -13,8 +14,9 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from campaigns.models.settings import Settings
 from campaigns.models.store.database import open_database
 from campaigns.starter.composition import Services, make_services
-from campaigns.starter.http.bodies import describe_bodies, fit_address
-from campaigns.starter.http.keys import few_at_once, ingestion_key, management_key
+from campaigns.starter.http.bodies import fit_address
+from campaigns.starter.http.keys import ApiKey, WriteKey, few_at_once
+from campaigns.starter.http.openapi import PROBLEMS, SUMMARY, TAGS, describe
 from campaigns.starter.http.problems import install_problem_handlers
 from campaigns.starter.routes import (
     callbacks,
@@ -54,16 +56,26 @@ def make_app(parts: Services) -> FastAPI:
         await asyncio.gather(*loops, return_exceptions=True)
         await parts.relay.stop()
 
-    app = FastAPI(title="Campaigns", summary="Durable customer journeys on Temporal", lifespan=lifespan)
+    app = FastAPI(
+        title="Campaigns",
+        summary=SUMMARY,
+        version=version("campaigns"),
+        openapi_tags=TAGS,
+        responses=PROBLEMS,
+        generate_unique_id_function=lambda route: route.name,
+        # Requests and answers have shapes of their own; what both hold, such as a step, is one schema.
+        separate_input_output_schemas=False,
+        lifespan=lifespan,
+    )
     app.state.services = parts
     install_problem_handlers(app)
     for open_to_all in (health, links, callbacks):
         app.include_router(open_to_all.router)
-    app.include_router(tracking.router, dependencies=[Depends(ingestion_key(parts.settings)), Depends(few_at_once())])
-    managed = [Depends(management_key(parts.settings)), Depends(fit_address)]
+    app.include_router(tracking.router, dependencies=[Depends(WriteKey(parts.settings)), Depends(few_at_once())])
+    managed = [Depends(ApiKey(parts.settings)), Depends(fit_address)]
     for resource in (customers, segments, journeys, campaigns, entries, templates, messages, message_caps, topics):
         app.include_router(resource.router, dependencies=managed)
-    describe_bodies(app)
+    describe(app)
     return app
 
 

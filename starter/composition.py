@@ -10,6 +10,7 @@ from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
 from campaigns.models.store.definitions import Definitions
 from campaigns.starter.admission.due_entries import DueEntries
+from campaigns.starter.authoring.lifecycle import Lifecycle
 from campaigns.starter.feedback.consents import Consents
 from campaigns.starter.feedback.message_events import MessageEvents
 from campaigns.starter.housekeeping import Housekeeping
@@ -42,6 +43,7 @@ class Services:
     members: MembersByHand
     due_entries: DueEntries
     rules: Rules
+    lifecycle: Lifecycle
     housekeeping: Housekeeping
     message_events: MessageEvents
     consents: Consents
@@ -66,7 +68,7 @@ def make_services(settings: Settings, database: Database, client: EntryClient) -
     consents = Consents(database, intake, message_events, signing, settings.base_url)
     return Services(
         settings, database, journeys, definitions, signing, client, outbox, relay, intake, profiles, erasures,
-        members, due_entries, rules, housekeeping, message_events, consents,
+        members, due_entries, rules, Lifecycle(outbox, definitions), housekeeping, message_events, consents,
     )  # fmt: skip
 
 

@@ -1,15 +1,14 @@
-"""Bodies of requests: read within limits, parsed, checked, and described for OpenAPI."""
+"""Bodies of requests: read within limits, parsed and checked."""
 
 import math
 import zlib
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from campaigns.models.problems import FieldError, Invalid, field_errors
-from campaigns.models.values import Json
 from campaigns.starter.http.problems import Problem
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -102,28 +101,6 @@ def parse(model: type[ModelT], raw: object) -> ModelT:
         return model.model_validate(raw)
     except ValidationError as error:
         raise Invalid(field_errors(error, raw)) from None
-
-
-_BODY_SCHEMAS: Json = {}
-
-
-def takes(model: type[BaseModel]) -> Json:
-    """For the OpenAPI document: the route's body, which is parsed by `parse`."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    _BODY_SCHEMAS.update(schema.pop("$defs", {}))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def describe_bodies(app: FastAPI) -> None:
-    """Adds what the bodies of `takes` refer to, to the OpenAPI document."""
-    made = app.openapi
-
-    def openapi() -> Json:
-        document = made()
-        document.setdefault("components", {}).setdefault("schemas", {}).update(_BODY_SCHEMAS)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign] # as FastAPI's documentation does
 
 
 async def fit_address(request: Request) -> None:

@@ -3,56 +3,58 @@
 import base64
 import binascii
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
-from fastapi import Request
+from fastapi.security.http import HTTPBase
+from starlette.requests import HTTPConnection
 
 from campaigns.models.problems import FieldError
 from campaigns.models.settings import Settings
 from campaigns.starter.http.problems import Problem
 
+MAX_IN_FLIGHT = 256
 
-def management_key(settings: Settings) -> Callable[[Request], Awaitable[None]]:
+
+class ApiKey(HTTPBase):
     """Lets only requests with the API key as bearer token pass."""
-    wanted = settings.secret("api_key")
 
-    async def check(request: Request) -> None:
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(scheme="bearer", scheme_name="api key", description="CAMPAIGNS_API_KEY, as bearer token")
+        self._key = settings.secret("api_key")
+
+    async def __call__(self, request: HTTPConnection) -> None:
+        """Raise a Problem (401) for any other request."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not _same(given.strip(), wanted):
-            raise Problem(
-                401,
-                "Unauthorized",
-                "Authorization: the API key is missing or wrong",
-                [FieldError("Authorization", "must be Bearer and the API key")],
-                {"WWW-Authenticate": "Bearer"},
-            )
-
-    return check
+        if scheme.lower() != "bearer" or not _same(given.strip(), self._key):
+            raise _unauthorized("the API key", "Bearer and the API key", "Bearer")
 
 
-def ingestion_key(settings: Settings) -> Callable[[Request], Awaitable[None]]:
+class WriteKey(HTTPBase):
     """Lets only requests with the write key as the user name of HTTP Basic pass."""
-    wanted = settings.secret("write_key")
 
-    async def check(request: Request) -> None:
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(scheme="basic", scheme_name="write key", description="CAMPAIGNS_WRITE_KEY, as user name")
+        self._key = settings.secret("write_key")
+
+    async def __call__(self, request: HTTPConnection) -> None:
+        """Raise a Problem (401) for any other request."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         try:
             name = base64.b64decode(given, validate=True).decode().partition(":")[0]
         except (binascii.Error, UnicodeDecodeError, ValueError):
             name = ""
-        if scheme.lower() != "basic" or not _same(name, wanted):
-            raise Problem(
-                401,
-                "Unauthorized",
-                "Authorization: the write key is missing or wrong",
-                [FieldError("Authorization", "must be Basic with the write key as user name")],
-                {"WWW-Authenticate": 'Basic realm="campaigns"'},
-            )
-
-    return check
+        if scheme.lower() != "basic" or not _same(name, self._key):
+            raise _unauthorized("the write key", "Basic with the write key as user name", 'Basic realm="campaigns"')
 
 
-MAX_IN_FLIGHT = 256
+def _unauthorized(key: str, expected: str, challenge: str) -> Problem:
+    errors = [FieldError("Authorization", f"must be {expected}")]
+    detail = f"Authorization: {key} is missing or wrong"
+    return Problem(401, "Unauthorized", detail, errors, {"WWW-Authenticate": challenge})
+
+
+def _same(given: str, key: str) -> bool:
+    return bool(key) and hmac.compare_digest(given.encode(), key.encode())
 
 
 def few_at_once(limit: int = MAX_IN_FLIGHT) -> Callable[[], AsyncIterator[None]]:
@@ -70,7 +72,3 @@ def few_at_once(limit: int = MAX_IN_FLIGHT) -> Callable[[], AsyncIterator[None]]
             in_flight -= 1
 
     return gate
-
-
-def _same(given: str, wanted: str) -> bool:
-    return bool(wanted) and hmac.compare_digest(given.encode(), wanted.encode())

@@ -12,12 +12,21 @@ from campaigns.models.profiles import check_attributes
 from campaigns.models.store.queries import consents, customers, decisions, entries, segments
 from campaigns.models.values import Json, Key, Strict, iso, no_control_characters
 from campaigns.starter.composition import Parts
-from campaigns.starter.http.bodies import Body, parse, takes
-from campaigns.starter.http.paging import Limit, decode_cursor, encode_cursor
+from campaigns.starter.http.bodies import Body, parse
+from campaigns.starter.http.openapi import takes
+from campaigns.starter.http.paging import Page
 from campaigns.starter.http.problems import not_found
 from campaigns.starter.intake.tracking import check_email
 from campaigns.starter.reading.decisions import explain
 from campaigns.starter.reading.timeline import entry_json
+from campaigns.starter.routes.shapes import (
+    ConsentShown,
+    CustomerAttributes,
+    CustomerChanged,
+    CustomerShown,
+    DecisionPage,
+    SegmentChanges,
+)
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 
@@ -42,7 +51,12 @@ def _checked_id(customer_id: str) -> str:
     return customer_id
 
 
-@router.put("/{customer_id:path}/consents", openapi_extra=takes(ConsentChange))
+@router.put(
+    "/{customer_id:path}/consents",
+    response_model=ConsentShown,
+    response_model_exclude_unset=True,
+    openapi_extra=takes(ConsentChange),
+)
 async def put_consent(customer_id: str, body: Body, parts: Parts) -> Json:
     """Records a subscription or an unsubscription; `pending` is one that the customer has to confirm."""
     change = parse(ConsentChange, body)
@@ -60,16 +74,14 @@ async def put_consent(customer_id: str, body: Body, parts: Parts) -> Json:
     return {**change.model_dump(exclude_none=True, exclude={"confirmed"}), "status": status, "at": iso(at)}
 
 
-@router.get("/{customer_id:path}/decisions")
-async def get_decisions(customer_id: str, parts: Parts, limit: Limit = 100, cursor: str | None = None) -> Json:
+@router.get("/{customer_id:path}/decisions", response_model=DecisionPage, response_model_exclude_unset=True)
+async def get_decisions(customer_id: str, parts: Parts, page: Page) -> Json:
     """Why the customer did or did not enter each campaign, the newest first."""
-    before = decode_cursor(cursor)
-    if before is not None and not isinstance(before, int):
-        raise Invalid([FieldError("cursor", "is not a cursor of this list")])
+    before = page.after(int)
     async with parts.database.read() as connection:
         if await customers.get(connection, customer_id) is None:
             raise not_found("customer", customer_id)
-        rows = await decisions.of_customer(connection, customer_id, before, limit)
+        rows = await decisions.of_customer(connection, customer_id, before, page.limit)
     listed = [
         {
             "campaign": row.campaign_key,
@@ -84,21 +96,26 @@ async def get_decisions(customer_id: str, parts: Parts, limit: Limit = 100, curs
         }
         for row in rows
     ]
-    return {"decisions": listed, "next": encode_cursor(rows[-1].id) if len(rows) == limit else None}
+    return {"decisions": listed, "next": page.next(rows, lambda row: row.id)}
 
 
-@router.get("/{customer_id:path}/segments")
-async def get_segment_changes(customer_id: str, parts: Parts, limit: Limit = 100) -> Json:
+@router.get("/{customer_id:path}/segments", response_model=SegmentChanges)
+async def get_segment_changes(customer_id: str, parts: Parts, page: Page) -> Json:
     """What the customer has entered and left, the newest first, when, and by what."""
     async with parts.database.read() as connection:
         if await customers.get(connection, customer_id) is None:
             raise not_found("customer", customer_id)
-        rows = await segments.changes(connection, customer_id, limit)
+        rows = await segments.changes(connection, customer_id, page.limit)
     listed = [{"segment": row.segment_key, "change": row.change, "cause": row.cause, "at": iso(row.at)} for row in rows]
     return {"changes": listed, "next": None}
 
 
-@router.put("/{customer_id:path}", openapi_extra={"requestBody": {"content": {"application/json": {}}}})
+@router.put(
+    "/{customer_id:path}",
+    response_model=CustomerChanged,
+    response_model_exclude_unset=True,
+    openapi_extra=takes(CustomerAttributes),
+)
 async def put_customer(customer_id: str, body: Body, parts: Parts) -> Json:
     """Makes a customer or changes the attributes that are given; null takes one away."""
     if not isinstance(body, dict):
@@ -113,7 +130,7 @@ async def put_customer(customer_id: str, body: Body, parts: Parts) -> Json:
     return {"id": customer_id, **(attributes or {}), "decisions": [decision.to_json() for decision in made]}
 
 
-@router.get("/{customer_id:path}")
+@router.get("/{customer_id:path}", response_model=CustomerShown)
 async def get_customer(customer_id: str, parts: Parts) -> Json:
     """A customer with segments, consents and entries."""
     async with parts.database.read() as connection:

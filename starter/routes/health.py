@@ -3,12 +3,14 @@
 from asyncio import timeout
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from sqlalchemy import text
 
 from campaigns.models.store.queries import outbox
+from campaigns.models.values import Json
 from campaigns.starter.composition import Parts
+from campaigns.starter.routes.shapes import Liveness, Readiness
 
 router = APIRouter(tags=["health"])
 
@@ -21,13 +23,13 @@ async def index() -> RedirectResponse:
     return RedirectResponse("/docs")
 
 
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
+@router.get("/healthz", response_model=Liveness)
+async def healthz() -> Json:
     """The process lives."""
     return {"status": "ok"}
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
 async def readyz(parts: Parts) -> JSONResponse:
     """Database and Temporal are reached."""
     reached = {"database": False, "temporal": False}
@@ -46,7 +48,7 @@ async def readyz(parts: Parts) -> JSONResponse:
     return JSONResponse({"status": "ready" if ready else "not ready", **reached}, 200 if ready else 503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(parts: Parts) -> Response:
     """Prometheus metrics."""
     async with parts.database.read() as connection:

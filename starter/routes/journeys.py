@@ -12,14 +12,21 @@ from campaigns.starter.authoring.scenario import Scenario, SimulationRequest, ch
 from campaigns.starter.authoring.simulation import simulate
 from campaigns.starter.authoring.storyboard import storyboard
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.http.bodies import Body, parse, takes
+from campaigns.starter.http.bodies import Body, parse
+from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.problems import not_found
 from campaigns.starter.routes.campaigns import CampaignKey
+from campaigns.starter.routes.shapes import SimulationShown
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
 
 
-@router.post("/{key}/simulate", openapi_extra=takes(SimulationRequest))
+@router.post(
+    "/{key}/simulate",
+    response_model=SimulationShown,
+    response_model_exclude_unset=True,
+    openapi_extra=takes(SimulationRequest),
+)
 async def simulate_campaign(key: CampaignKey, body: Body, parts: Parts) -> Json:
     """The path and the messages that this customer would get, without sending; admission is taken as given."""
     wanted = parse(SimulationRequest, body)

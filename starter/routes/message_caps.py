@@ -13,6 +13,8 @@ from campaigns.models.store.queries.message_caps import Cap
 from campaigns.models.values import Json, PositiveDuration, Strict
 from campaigns.starter.composition import Parts
 from campaigns.starter.http.bodies import Body, parse
+from campaigns.starter.http.openapi import takes_list
+from campaigns.starter.routes.shapes import MessageCapShown
 
 router = APIRouter(prefix="/v1/message-caps", tags=["message caps"])
 
@@ -33,7 +35,7 @@ class MessageCapList(Strict):
     caps: Annotated[list[MessageCapSettings], Field(max_length=MAX_CAPS)]
 
 
-@router.put("", openapi_extra={"requestBody": {"content": {"application/json": {}}}})
+@router.put("", response_model=list[MessageCapShown], openapi_extra=takes_list(MessageCapSettings))
 async def put_message_caps(body: Body, parts: Parts) -> list[Json]:
     """Replaces the caps, a list of `{"channel", "count", "within"}`; they hold for messages that begin from now on."""
     try:
@@ -47,7 +49,7 @@ async def put_message_caps(body: Body, parts: Parts) -> list[Json]:
     return [cap.model_dump() for cap in wanted]
 
 
-@router.get("")
+@router.get("", response_model=list[MessageCapShown])
 async def get_message_caps(parts: Parts) -> list[Json]:
     """The caps."""
     async with parts.database.read() as connection:

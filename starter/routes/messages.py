@@ -11,7 +11,9 @@ from campaigns.starter.composition import Parts, Services
 from campaigns.starter.feedback.mail_reports import known_as, read_reports
 from campaigns.starter.feedback.message_events import Happening
 from campaigns.starter.http.bodies import Body, parse, read_body
+from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.problems import Problem
+from campaigns.starter.routes.shapes import ReportsRecorded
 
 router = APIRouter(prefix="/v1/messages", tags=["messages"])
 
@@ -27,7 +29,11 @@ class MessageReport(Strict):
     reason: Annotated[str, Field(max_length=500)] = ""
 
 
-@router.post("/reports", openapi_extra={"requestBody": {"content": {"message/rfc822": {}}}})
+@router.post(
+    "/reports",
+    response_model=ReportsRecorded,
+    openapi_extra={"requestBody": {"content": {"message/rfc822": {"schema": {"type": "string"}}}}},
+)
 async def report_by_mail(request: Request, parts: Parts) -> Json:
     """A bounce (RFC 3464) or complaint (RFC 5965) as it came by mail: the raw mail is the body."""
     found = read_reports(await read_body(request, MAX_REPORT))
@@ -39,7 +45,7 @@ async def report_by_mail(request: Request, parts: Parts) -> Json:
     return {"recorded": [{"message_id": one.message_id, "type": one.type} for one in recorded]}
 
 
-@router.post("/{message_id}/reports", status_code=204)
+@router.post("/{message_id}/reports", status_code=204, openapi_extra=takes(MessageReport))
 async def report(message_id: str, body: Body, parts: Parts) -> Response:
     """What came of a message, by its id or its Message-ID. Hard bounces and complaints suppress the address."""
     told = parse(MessageReport, body)

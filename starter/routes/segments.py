@@ -5,14 +5,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import Field
 
-from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.queries import segments
 from campaigns.models.store.queries.segments import SegmentRow
 from campaigns.models.values import Id, Json, Name, Strict, iso
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.http.bodies import Body, parse, takes
-from campaigns.starter.http.paging import Limit, decode_cursor, encode_cursor
+from campaigns.starter.http.bodies import Body, parse
+from campaigns.starter.http.openapi import takes
+from campaigns.starter.http.paging import Page
 from campaigns.starter.http.problems import Problem, not_found
+from campaigns.starter.routes.shapes import MemberDecisions, MemberPage, SegmentPage, SegmentPreviewed, SegmentShown
 
 router = APIRouter(prefix="/v1/segments", tags=["segments"])
 
@@ -44,7 +45,7 @@ class SegmentPreview(Strict):
     rule: Any
 
 
-@router.put("/{key}", openapi_extra=takes(SegmentSettings))
+@router.put("/{key}", response_model=SegmentShown, openapi_extra=takes(SegmentSettings))
 async def put_segment(key: SegmentKey, body: Body, parts: Parts) -> Json:
     """Makes or changes a segment. Who enters or leaves by an edited rule triggers only with `"trigger": true`."""
     if isinstance(body, dict) and body.get("key", key) == key:
@@ -55,19 +56,16 @@ async def put_segment(key: SegmentKey, body: Body, parts: Parts) -> Json:
     return await _json(parts, row)
 
 
-@router.get("")
-async def list_segments(parts: Parts, limit: Limit = 100, cursor: str | None = None) -> Json:
+@router.get("", response_model=SegmentPage)
+async def list_segments(parts: Parts, page: Page) -> Json:
     """All segments, by key."""
-    after = decode_cursor(cursor) or ""
-    if not isinstance(after, str):
-        raise Invalid([FieldError("cursor", "is not a cursor of this list")])
     async with parts.database.read() as connection:
-        rows = await segments.page(connection, after, limit)
+        rows = await segments.page(connection, page.after(str) or "", page.limit)
     listed = [{"key": row.key, "name": row.name, "active": row.active, "rule": row.rule} for row in rows]
-    return {"segments": listed, "next": encode_cursor(rows[-1].key) if len(rows) == limit else None}
+    return {"segments": listed, "next": page.next(rows, lambda row: row.key)}
 
 
-@router.get("/{key}")
+@router.get("/{key}", response_model=SegmentShown)
 async def get_segment(key: SegmentKey, parts: Parts) -> Json:
     """A segment, with the number of its members and how far an edited rule has come."""
     async with parts.database.read() as connection:
@@ -77,7 +75,7 @@ async def get_segment(key: SegmentKey, parts: Parts) -> Json:
     return await _json(parts, row)
 
 
-@router.post("/{key}/preview", openapi_extra=takes(SegmentPreview))
+@router.post("/{key}/preview", response_model=SegmentPreviewed, openapi_extra=takes(SegmentPreview))
 async def preview_rule(key: SegmentKey, body: Body, parts: Parts) -> Json:
     """How many customers would enter and leave by the rule, and how many would be messaged."""
     return {"key": key, **await parts.rules.preview(key, parse(SegmentPreview, body).rule)}
@@ -90,7 +88,12 @@ async def _json(parts: Services, row: SegmentRow) -> Json:
     return {**shown, "recomputing": await parts.rules.progress(row)}
 
 
-@router.post("/{key}/members", openapi_extra=takes(Members))
+@router.post(
+    "/{key}/members",
+    response_model=MemberDecisions,
+    response_model_exclude_unset=True,
+    openapi_extra=takes(Members),
+)
 async def add_members(key: SegmentKey, body: Body, parts: Parts) -> Json:
     """Makes customers members; entering triggers. Answers after deciding."""
     members = parse(Members, body)
@@ -108,17 +111,14 @@ async def remove_member(key: SegmentKey, customer_id: str, parts: Parts) -> Resp
     return Response(status_code=204)
 
 
-@router.get("/{key}/members")
-async def get_members(key: SegmentKey, parts: Parts, limit: Limit = 100, cursor: str | None = None) -> Json:
+@router.get("/{key}/members", response_model=MemberPage)
+async def get_members(key: SegmentKey, parts: Parts, page: Page) -> Json:
     """The members, by id."""
     await _exists(parts, key)
-    after = decode_cursor(cursor) or ""
-    if not isinstance(after, str):
-        raise Invalid([FieldError("cursor", "is not a cursor of this list")])
     async with parts.database.read() as connection:
-        rows = await segments.members(connection, key, after, limit)
+        rows = await segments.members(connection, key, page.after(str) or "", page.limit)
     listed = [{"customer_id": row.customer_id, "entered_at": iso(row.entered_at)} for row in rows]
-    return {"members": listed, "next": encode_cursor(rows[-1].customer_id) if len(rows) == limit else None}
+    return {"members": listed, "next": page.next(rows, lambda row: row.customer_id)}
 
 
 async def _by_hand(parts: Services, key: str) -> None:

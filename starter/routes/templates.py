@@ -15,8 +15,10 @@ from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.store.queries import customers, templates
 from campaigns.models.values import Id, Json, Strict, iso, utc_now
 from campaigns.starter.composition import Parts, Services
-from campaigns.starter.http.bodies import Body, parse, takes
+from campaigns.starter.http.bodies import Body, parse
+from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.problems import Problem, not_found
+from campaigns.starter.routes.shapes import ProofSent, TemplateRendered, TemplateShown
 
 router = APIRouter(prefix="/v1/templates", tags=["templates"])
 
@@ -82,7 +84,9 @@ class ProofRequest(TemplatePreview):
     channel: PersonalChannel | None = None
 
 
-@router.put("/{key}", openapi_extra=takes(TemplateContent))
+@router.put(
+    "/{key}", response_model=TemplateShown, response_model_exclude_unset=True, openapi_extra=takes(TemplateContent)
+)
 async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
     """Makes or changes a template."""
     if isinstance(body, dict):
@@ -106,7 +110,7 @@ async def put_template(key: TemplateKey, body: Body, parts: Parts) -> Json:
     return {"key": key, **content}
 
 
-@router.get("/{key}")
+@router.get("/{key}", response_model=TemplateShown, response_model_exclude_unset=True)
 async def get_template(key: TemplateKey, parts: Parts) -> Json:
     """A template."""
     async with parts.database.read() as connection:
@@ -116,7 +120,12 @@ async def get_template(key: TemplateKey, parts: Parts) -> Json:
     return {"key": key, **content}
 
 
-@router.post("/{key}/preview", openapi_extra=takes(TemplatePreview))
+@router.post(
+    "/{key}/preview",
+    response_model=TemplateRendered,
+    response_model_exclude_unset=True,
+    openapi_extra=takes(TemplatePreview),
+)
 async def preview(key: TemplateKey, body: Body, parts: Parts) -> Json:
     """The template as a customer would get it, in their locale; were a value `missing`, they would get none."""
     wanted = parse(TemplatePreview, body)
@@ -129,8 +138,13 @@ async def preview(key: TemplateKey, body: Body, parts: Parts) -> Json:
     return {"key": key, "channel": content["channel"], **rendered.parts, "missing": rendered.missing}
 
 
-@router.post("/{key}/test-send", openapi_extra=takes(ProofRequest))
-async def test_send(key: TemplateKey, body: Body, parts: Parts) -> Json:
+@router.post(
+    "/{key}/test-send",
+    response_model=ProofSent,
+    response_model_exclude_unset=True,
+    openapi_extra=takes(ProofRequest),
+)
+async def send_proof(key: TemplateKey, body: Body, parts: Parts) -> Json:
     """Sends the template to an address: `{"outcome": "sent"}`, or what spoke against it with its `reason`."""
     wanted = parse(ProofRequest, body)
     content, variables = await _for_customer(parts, key, wanted)

@@ -8,8 +8,10 @@ from pydantic import model_validator
 from campaigns.models.store.queries import topics
 from campaigns.models.values import Json, Name, Strict
 from campaigns.starter.composition import Parts
-from campaigns.starter.http.bodies import Body, parse, takes
+from campaigns.starter.http.bodies import Body, parse
+from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.problems import not_found
+from campaigns.starter.routes.shapes import TopicPage, TopicShown
 
 router = APIRouter(prefix="/v1/topics", tags=["topics"])
 
@@ -30,7 +32,7 @@ class TopicSettings(Strict):
         return self
 
 
-@router.put("/{key}", openapi_extra=takes(TopicSettings))
+@router.put("/{key}", response_model=TopicShown, openapi_extra=takes(TopicSettings))
 async def put_topic(key: TopicKey, body: Body, parts: Parts) -> Json:
     """Makes or changes a topic. With `opt_in` only who has subscribed to it gets its messages.
 
@@ -43,7 +45,7 @@ async def put_topic(key: TopicKey, body: Body, parts: Parts) -> Json:
     return {"key": key, **topic.model_dump()}
 
 
-@router.get("/{key}")
+@router.get("/{key}", response_model=TopicShown)
 async def get_topic(key: TopicKey, parts: Parts) -> Json:
     """A topic."""
     async with parts.database.read() as connection:
@@ -53,7 +55,7 @@ async def get_topic(key: TopicKey, parts: Parts) -> Json:
     return found._asdict()
 
 
-@router.get("")
+@router.get("", response_model=TopicPage)
 async def get_topics(parts: Parts) -> Json:
     """All topics, by key."""
     async with parts.database.read() as connection:

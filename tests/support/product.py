@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx2
 import uvicorn
+from fastapi import FastAPI
 from temporalio.client import Client
 
 from campaigns.models.settings import Settings
@@ -21,6 +22,7 @@ from campaigns.workers.worker import make_workers
 from campaigns.workflows.client import EntryClient
 from campaigns.workflows.converter import data_converter
 from tests.support.providers import Providers
+from tests.support.shapes import shape_checker
 
 API_KEY, WRITE_KEY, SECRET_KEY = "test-api-key", "test-write-key", "s" * 32
 
@@ -55,12 +57,15 @@ class _Server(uvicorn.Server):
 class Starter:
     """One starter, and its API."""
 
-    def __init__(self, parts: Services, url: str) -> None:
-        self.parts, self.url = parts, url
+    def __init__(self, parts: Services, app: FastAPI, url: str) -> None:
+        self.parts, self.app, self.url = parts, app, url
+        hooks = {"response": [shape_checker(app)]}
         bearer = {"Authorization": f"Bearer {API_KEY}"}
         limits = httpx2.Limits(max_connections=50)
-        self.api = httpx2.AsyncClient(base_url=url, headers=bearer, timeout=60, limits=limits)
-        self.tracking = httpx2.AsyncClient(base_url=url, auth=(WRITE_KEY, ""), timeout=60, limits=limits)
+        self.api = httpx2.AsyncClient(base_url=url, headers=bearer, timeout=60, limits=limits, event_hooks=hooks)
+        self.tracking = httpx2.AsyncClient(
+            base_url=url, auth=(WRITE_KEY, ""), timeout=60, limits=limits, event_hooks=hooks
+        )
 
     async def call(self, method: str, path: str, body: Any = None, status: int | None = None) -> Any:
         """The answer; fails the test on an error, or on another status than the one that is expected."""
@@ -173,7 +178,7 @@ class Product:
         port = free_port()
         server = _Server(uvicorn.Config(app, "127.0.0.1", port, log_level="error"))
         serving = asyncio.create_task(server.serve())
-        starter = Starter(parts, f"http://127.0.0.1:{port}")
+        starter = Starter(parts, app, f"http://127.0.0.1:{port}")
 
         async def stop() -> None:
             await starter.api.aclose()
