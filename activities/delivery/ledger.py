@@ -216,10 +216,7 @@ class Ledger:
     async def pause(self, campaign: str, reason: str) -> None:
         """Pause the campaign for a fault of our own, and say why: each further message would fail alike."""
         async with self._database.write() as connection:
-            row = await campaigns.get(connection, campaign, lock=True)
-            if row is not None and row.is_live:
-                because = storable(reason, REASON_LENGTH)
-                await campaigns.set_status(connection, row, CampaignStatus.PAUSED, utc_now(), because=because)
+            await campaigns.pause_for_fault(connection, campaign, storable(reason, REASON_LENGTH), utc_now())
 
 
 def outcome_of(result: Result, step: MessageBase) -> SendResult:

@@ -12,7 +12,7 @@ from campaigns.models.addresses import address_of
 from campaigns.models.channels import ConsentStatus
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Connection, Database
-from campaigns.models.store.queries import consents, customers, messages, topics
+from campaigns.models.store.queries import consents, customers, messages, suppressions, topics
 from campaigns.models.store.queries.consents import ConsentRow
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.feedback.message_events import MessageEvents
@@ -162,6 +162,12 @@ class Consents:
                 await consents.delete_opt_out(connection, hashed, channel, "")
         return known
 
+    async def lift_suppression(self, channel: str, address: str, saying: str) -> bool:
+        """Lift the suppression of an address whose reason says this; whether there was one."""
+        hashed = self._signing.address_hash(channel, address)
+        async with self._database.write() as connection:
+            return await suppressions.lift(connection, channel, hashed, saying)
+
     async def _record(
         self,
         connection: Connection,
@@ -174,14 +180,18 @@ class Consents:
     ) -> datetime:
         """Record what the customer, who is locked, says now; return the time of it.
 
-        One who subscribes takes back the opt-out that is kept by the hash of their address, since an erasure.
+        It holds for their address too, by its hash: whoever else gets it, now or later, is the same mailbox. One who
+        subscribes takes that back.
         """
         now = utc_now()
         await consents.put(connection, customer_id, channel, topic, status, source, now)
-        if status == ConsentStatus.SUBSCRIBED:
-            address = address_of(channel, attributes)
-            if isinstance(address, str):
-                hashed = self._signing.address_hash(channel, address)
+        address = address_of(channel, attributes)
+        if isinstance(address, str):
+            hashed = self._signing.address_hash(channel, address)
+            if status == ConsentStatus.UNSUBSCRIBED:
+                row = {"subject_hash": hashed, "channel": channel, "topic": topic, "source": source, "at": now}
+                await consents.keep_opt_outs(connection, [row])
+            elif status == ConsentStatus.SUBSCRIBED:
                 await consents.delete_opt_out(connection, hashed, channel, topic)
         return now
 

@@ -10,7 +10,7 @@ from campaigns.models.channels import CHANNELS
 from campaigns.models.entry import MessageStatus
 from campaigns.models.signing import Signing
 from campaigns.models.store.database import Database
-from campaigns.models.store.queries import messages, suppressions
+from campaigns.models.store.queries import campaigns, messages, suppressions
 from campaigns.models.values import Json, utc_now
 from campaigns.starter.intake.events import Intake
 from campaigns.starter.intake.listening import MessageOrigin
@@ -76,6 +76,13 @@ class MessageEvents:
                 return
         async with self._database.write() as connection:
             await messages.mark_sent(connection, message_id, provider_id, utc_now())
+
+    async def pause_campaign(self, message_id: str, reason: str) -> None:
+        """Pause the message's campaign for a fault of our own, which the provider tells only now."""
+        async with self._database.write() as connection:
+            origin = await messages.origin(connection, message_id)
+            if origin:
+                await campaigns.pause_for_fault(connection, origin.campaign, reason, utc_now())
 
     async def suppress(self, message_id: str, reason: str) -> None:
         """Let the address of the message get nothing more on its channel."""

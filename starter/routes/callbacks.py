@@ -7,9 +7,10 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
-from twilio.request_validator import RequestValidator
 
-from campaigns.models.channels import ConsentStatus, texted_from
+from campaigns.activities.senders.twilio.callbacks import is_signed, read_status, read_subscription
+from campaigns.activities.senders.twilio.errors import OPTED_OUT, Meaning
+from campaigns.models.channels import ConsentStatus
 from campaigns.starter.composition import Parts, Services
 from campaigns.starter.feedback.mail_reports import known_as
 from campaigns.starter.feedback.message_events import Happening
@@ -21,12 +22,6 @@ router = APIRouter(prefix="/callbacks", include_in_schema=False)
 log = structlog.get_logger()
 
 MAX_BYTES = 64 * 1024
-# https://help.twilio.com/articles/223134027: words that end a subscription, and those that begin it again.
-STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "END", "QUIT", "CANCEL", "REVOKE", "OPTOUT"})
-START = frozenset({"START", "UNSTOP", "YES"})
-HAVING_IT = frozenset({"sent", "delivered", "read", "undelivered"})
-# https://www.twilio.com/docs/api/errors: this number can't get it, now or later.
-BAD_NUMBERS = frozenset({"21211", "21610", "21614", "21635", "30005", "30006"})
 
 
 async def _twilio_form(request: Request, parts: Services) -> dict[str, str]:
@@ -35,7 +30,7 @@ async def _twilio_form(request: Request, parts: Services) -> dict[str, str]:
     token = parts.settings.twilio_auth_token
     url = parts.settings.base_url + request.url.path + (f"?{request.url.query}" if request.url.query else "")
     signature = request.headers.get("x-twilio-signature", "")
-    if token is None or not RequestValidator(token.get_secret_value()).validate(url, form, signature):
+    if token is None or not is_signed(form, url, signature, token.get_secret_value()):
         raise Problem(403, "Forbidden", "the request does not bear Twilio's signature")
     return form
 
@@ -43,32 +38,28 @@ async def _twilio_form(request: Request, parts: Services) -> dict[str, str]:
 @router.post("/twilio/{message_id}")
 async def twilio_status(message_id: str, request: Request, parts: Parts) -> Response:
     """What came of a text message; it may come twice, late, and out of order."""
-    form = await _twilio_form(request, parts)
-    status, error = form.get("MessageStatus", form.get("SmsStatus", "")), form.get("ErrorCode")
-    events = parts.message_events
-    sid = form.get("MessageSid", form.get("SmsSid", ""))
-    if sid:
-        await events.sent(message_id, sid)
-    if status in ("delivered", "read"):
-        await events.happened(message_id, "delivered")
-    if status == "read":
-        await events.happened(message_id, "opened")
-    if status in ("failed", "undelivered"):
-        await events.happened(message_id, "failed", {"error": error} if error else {})
-        if error in BAD_NUMBERS:
-            await events.suppress(message_id, f"twilio {error}")
+    told, events = read_status(await _twilio_form(request, parts)), parts.message_events
+    if told.provider_id:
+        await events.sent(message_id, told.provider_id)
+    for what in told.happened:
+        await events.happened(message_id, what, {"error": told.error} if what == "failed" and told.error else {})
+    if told.meaning in (Meaning.BAD_NUMBER, Meaning.OPTED_OUT):
+        await events.suppress(message_id, f"twilio {told.error}")
+    elif told.meaning is Meaning.OURS:
+        await events.pause_campaign(message_id, f"twilio {told.error}")
     return Response(status_code=204)
 
 
 @router.post("/twilio")
 async def twilio_incoming(request: Request, parts: Parts) -> Response:
     """A text message from a customer: the words that end or begin a subscription are obeyed."""
-    form = await _twilio_form(request, parts)
-    said = form.get("Body", "").strip().strip(".!").upper()
-    channel, number = texted_from(form.get("From", ""), "twilio")
-    if said in STOP or said in START:
-        status = ConsentStatus.UNSUBSCRIBED if said in STOP else ConsentStatus.SUBSCRIBED
-        known = await parts.consents.put_by_address(channel, number, status, f"text message: {said}")
+    change = read_subscription(await _twilio_form(request, parts))
+    if change:
+        status = ConsentStatus.SUBSCRIBED if change.subscribes else ConsentStatus.UNSUBSCRIBED
+        source = f"text message: {change.word}"
+        known = await parts.consents.put_by_address(change.channel, change.number, status, source)
+        if change.subscribes:
+            await parts.consents.lift_suppression(change.channel, change.number, str(OPTED_OUT))
         log.info("a text message changed a subscription", status=status, customers=len(known))
     return Response('<?xml version="1.0" encoding="UTF-8"?><Response/>', media_type="text/xml")
 

@@ -12,15 +12,11 @@ from twilio.http.response import Response
 from twilio.rest import Client
 
 from campaigns.activities.senders.base import Accepted, NotSent, Outgoing, OwnFault, Refused, Result, Unknown
+from campaigns.activities.senders.twilio.errors import Meaning, meaning_of
 
 TIMEOUT_S = 15
 CLOCKS = timedelta(minutes=1)
 """So far may Twilio's clock and ours lie apart."""
-# https://www.twilio.com/docs/api/errors
-OWN_FAULTS = frozenset({20003, 20404, 21212, 21408, 21603, 21606, 21659, 30034, 63007})
-"""Credentials, the sender's number, permissions, registration: no message of ours is taken."""
-BAD_NUMBERS = frozenset({21211, 21610, 21614, 21635})
-"""This number can't get text messages, or its owner wants none."""
 
 
 class _HttpClient(AsyncTwilioHttpClient):
@@ -103,6 +99,7 @@ def _failure(status: int, code: int | None, reason: str) -> Result:
         return NotSent(reason)
     if status >= 500:
         return Unknown(reason)
-    if status in (401, 403) or code in OWN_FAULTS:
+    meaning = meaning_of(code)
+    if status in (401, 403) or meaning is Meaning.OURS:
         return OwnFault(reason)
-    return Refused(reason, bad_address=code in BAD_NUMBERS)
+    return Refused(reason, bad_address=meaning in (Meaning.BAD_NUMBER, Meaning.OPTED_OUT))

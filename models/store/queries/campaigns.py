@@ -102,6 +102,13 @@ async def set_status(
     return changed
 
 
+async def pause_for_fault(connection: Connection, key: str, because: str, now: datetime) -> None:
+    """Pauses a live campaign for a fault of our own, and says why: each further message would fail alike."""
+    row = await get(connection, key, lock=True)
+    if row is not None and row.is_live:
+        await set_status(connection, row, CampaignStatus.PAUSED, now, because=because)
+
+
 async def _write_version(connection: Connection, definition: Definition, version: int, now: datetime) -> None:
     key, content = definition.key, definition.to_json()
     statement = insert(connection, CampaignVersion).values(

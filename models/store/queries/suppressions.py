@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import BindParameter, CompoundSelect, bindparam, literal, select, union_all
+from sqlalchemy import BindParameter, CompoundSelect, bindparam, delete, literal, select, union_all
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert
@@ -37,6 +37,14 @@ async def against_address(connection: Connection, channel: str, address_hash: st
     rows = (await connection.execute(_against(), {"channel": channel, "address": address_hash})).all()
     topics = frozenset(value for kind, value in rows if kind == "opted_out")
     return AgainstAddress(any(kind == "suppressed" for kind, _ in rows), topics)
+
+
+async def lift(connection: Connection, channel: str, address_hash: str, saying: str) -> bool:
+    """Whether there was a suppression whose reason says this; it is lifted."""
+    statement = delete(Suppression).where(
+        Suppression.channel == channel, Suppression.address_hash == address_hash, Suppression.reason.contains(saying)
+    )
+    return bool((await connection.execute(statement)).rowcount)
 
 
 async def add(connection: Connection, channel: str, address_hash: str, reason: str, now: datetime) -> None:
