@@ -31,7 +31,7 @@ PR_SET_PDEATHSIG = 1
 
 
 @dataclass
-class _Process:
+class _Supervised:
     name: str
     command: list[str]
     process: subprocess.Popen[bytes]
@@ -61,7 +61,7 @@ class Stack:
         self.directory = directory.resolve()
         self._say = say
         self._given = dict(os.environ if environment is None else environment)
-        self._processes: list[_Process] = []
+        self._processes: list[_Supervised] = []
         self._lock: IO[bytes] | None = None
         self._stopping = False
         self.environment: dict[str, str] = {}
@@ -128,7 +128,7 @@ class Stack:
         """The process of that name."""
         return next(one.process for one in self._processes if one.name == name)
 
-    def _wait(self, one: _Process) -> None:
+    def _wait(self, one: _Supervised) -> None:
         try:
             one.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -254,7 +254,7 @@ class Stack:
         return self.directory / "logs" / f"{name}.log"
 
     def _run(self, name: str, command: list[str]) -> None:
-        self._processes.append(_Process(name, command, self._popen(name, command)))
+        self._processes.append(_Supervised(name, command, self._popen(name, command)))
 
     def _popen(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         with self._log_path(name).open("ab") as log:

@@ -29,7 +29,7 @@ from campaigns.models.moments import unix_moment
 LIQUID_ERRORS = (LiquidError, RecursionError, ValueError, TypeError, ArithmeticError)
 
 
-class RenderingError(Exception):
+class TextError(Exception):
     """The text cannot be rendered for this customer, or is not Liquid at all."""
 
 
@@ -102,7 +102,7 @@ def _filter(name: str, apply: Callable[..., Any]) -> Callable[..., Any]:
         if values and isinstance(values[0], Missing) and name != "default":
             return values[0]
         if any(isinstance(value, range) and len(value) > _Limited.loop_iteration_limit for value in values):
-            raise RenderingError(f"a range has more than {_Limited.loop_iteration_limit} numbers")
+            raise TextError(f"a range has more than {_Limited.loop_iteration_limit} numbers")
         return apply(*values, **options)
 
     return limited
@@ -181,11 +181,11 @@ def parsed(source: str, html: bool) -> BoundTemplate:
 
 
 def check_filters(template: BoundTemplate) -> None:
-    """Raise RenderingError that names a filter that there is not, or one that does not take its arguments."""
+    """Raise TextError that names a filter that there is not, or one that does not take its arguments."""
     for used in _filters_of(template):
         apply = _PLAIN.filters.get(used.name)
         if apply is None:
-            raise RenderingError(f"there is no filter {used.name!r}")
+            raise TextError(f"there is no filter {used.name!r}")
         signature = inspect.signature(apply)
         given = [argument for argument in used.args if not isinstance(argument, KeywordArgument)]
         named = [argument.name for argument in used.args if isinstance(argument, KeywordArgument)]
@@ -193,7 +193,7 @@ def check_filters(template: BoundTemplate) -> None:
         try:
             signature.bind(None, *given, **dict.fromkeys([*named, *own]))
         except TypeError as error:
-            raise RenderingError(f"the filter {used.name!r}: {error}") from None
+            raise TextError(f"the filter {used.name!r}: {error}") from None
 
 
 def _filters_of(template: BoundTemplate) -> Iterator[Filter]:

@@ -24,7 +24,7 @@ from mjml import mjml_to_html
 from campaigns.activities.content.liquid_dialect import (
     LIQUID_ERRORS,
     Missing,
-    RenderingError,
+    TextError,
     as_variables,
     check_filters,
     parsed,
@@ -54,12 +54,12 @@ def _html_of(source: str) -> str:
     if not _is_mjml(source):
         return source
     if "<mj-include" in source.lower():
-        raise RenderingError("is not MJML that can be taken: mj-include reads files")
+        raise TextError("is not MJML that can be taken: mj-include reads files")
     try:
         made = mjml_to_html(source)
     except Exception as error:
         # The library raises whatever its parts raise.
-        raise RenderingError(f"is not MJML: {error}") from None
+        raise TextError(f"is not MJML: {error}") from None
     return str(made.html)
 
 
@@ -86,7 +86,7 @@ def _rendered_html(source: str, variables: Mapping[str, Any]) -> str:
 
 
 def _check_html(source: str) -> None:
-    """Raise RenderingError for MJML that is none in one of its branches: all of them are looked at together."""
+    """Raise TextError for MJML that is none in one of its branches: all of them are looked at together."""
     _html_of(_OUTPUT.sub("liquid", _TAG.sub("", source)))
 
 
@@ -99,7 +99,7 @@ def _inlined(html: str) -> str:
     try:
         inlined = _INLINER.inline(kept)
     except css_inline.InlineError as error:
-        raise RenderingError(f"styles: {error}") from None
+        raise TextError(f"styles: {error}") from None
     return _KEPT.sub(r"<![\1]>", inlined)
 
 
@@ -116,7 +116,7 @@ def _rendered(source: str, variables: Mapping[str, Any], html: bool) -> str:
             return parsed(source, False).render(**variables)
         return _inlined(_rendered_html(source, variables))
     except LIQUID_ERRORS as error:
-        raise RenderingError(str(error)) from None
+        raise TextError(str(error)) from None
 
 
 def render(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def render(request: Mapping[str, Any]) -> dict[str, Any]:
     for name, (source, html) in request["parts"].items():
         try:
             parts[name] = _rendered(source, variables, html)
-        except RenderingError as error:
+        except TextError as error:
             return {"part": name, "error": str(error)}
     if request["makes_text"] and "text" not in parts and "html" in parts:
         parts["text"] = _text_of(parts["html"])
@@ -147,7 +147,7 @@ def check(request: Mapping[str, Any]) -> dict[str, Any]:
             check_filters(template)
             if html:
                 _check_html(source)
-        except RenderingError as error:
+        except TextError as error:
             errors[name] = str(error)
         except LIQUID_ERRORS as error:
             errors[name] = f"is not Liquid: {error}"

@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError
 
 from campaigns.activities.contract import SendResult, StepTask
 from campaigns.activities.delivery.channel import Channels, is_local
-from campaigns.activities.delivery.drafts import Draft, Drafting, Rendered, read_draft
+from campaigns.activities.delivery.drafts import Draft, Drafting, RenderedMessage, read_draft
 from campaigns.activities.delivery.gate import Gate, lease_left
 from campaigns.activities.delivery.ledger import LEASE, Ledger, for_history
 from campaigns.activities.delivery.passage import Passage
@@ -51,17 +51,17 @@ class DeliveryActivities:
         async with self._database.read() as connection:
             passage = await self._passage(connection, task)
             recipient = await self._ledger.look_up(connection, passage)
-            verdict = await self._gate.check(connection, passage, recipient)
+            clearance = await self._gate.check(connection, passage, recipient)
             draft = None
-            if recipient and verdict.to is not None:
-                draft = await read_draft(connection, passage, recipient, verdict.to)
+            if recipient and clearance.to is not None:
+                draft = await read_draft(connection, passage, recipient, clearance.to)
         message = recipient.message if recipient else None
-        if draft and verdict.against:
-            result = await self._clear_up(draft, verdict.against)
+        if draft and clearance.against:
+            result = await self._clear_up(draft, clearance.against)
         elif draft:
             result = await self._deliver(draft)
         else:
-            result = await self._ledger.write_down(passage, message, verdict.against or SendResult("ended"))
+            result = await self._ledger.write_down(passage, message, clearance.against or SendResult("ended"))
         result = for_history(result)
         if result.status == "retry" and not is_local() and result.queue is None:
             raise ApplicationError(result.detail or "not sent", type="NotSent", next_retry_delay=lease_left(message))
@@ -94,7 +94,7 @@ class DeliveryActivities:
                 return await self._ledger.write_down(passage, None, SendResult("hold", "paused"))
         return recorded
 
-    async def _send(self, passage: Passage, rendered: Rendered) -> Result:
+    async def _send(self, passage: Passage, rendered: RenderedMessage) -> Result:
         begun_at = utc_now()
         result = await self._channels.send(passage.step.channel, rendered.outgoing)
         if isinstance(result, Unknown):
@@ -110,7 +110,7 @@ class DeliveryActivities:
         """What became of a message whose attempt nobody has reported, as far as the provider can say."""
         passage, message = draft.passage, draft.recipient.message
         rendered = await self._drafting.render(draft)
-        if message and isinstance(rendered, Rendered):
+        if message and isinstance(rendered, RenderedMessage):
             provider_id = await self._ask(passage, rendered.outgoing, message.attempt_ends_at - LEASE)
             if provider_id:
                 otherwise = await self._ledger.mark_sent(passage, provider_id)

@@ -31,7 +31,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedMessage:
     """A message as it goes out, and where its tracked links lead."""
 
     outgoing: Outgoing
@@ -54,7 +54,7 @@ class Drafting:
         self._signing = signing
         self._tracks = tracks
 
-    async def render(self, draft: Draft) -> Rendered | SendResult:
+    async def render(self, draft: Draft) -> RenderedMessage | SendResult:
         """Return the message, its links tracked; or why there is none."""
         passage, step = draft.passage, draft.passage.step
         url = None
@@ -65,9 +65,9 @@ class Drafting:
             return SendResult(outgoing.outcome, outgoing.reason, outgoing.detail)
         outgoing = replace(outgoing, step=step.id)
         if not (self._tracks and isinstance(step, Email) and step.tracking and outgoing.html):
-            return Rendered(outgoing)
+            return RenderedMessage(outgoing)
         tracked = track(outgoing.html, outgoing.message_id, self._base_url, self._signing)
-        return Rendered(replace(outgoing, html=tracked.html), tracked.links)
+        return RenderedMessage(replace(outgoing, html=tracked.html), tracked.links)
 
     def _variables(self, draft: Draft, unsubscribe_url: str | None) -> Json:
         recipient = draft.recipient

@@ -27,7 +27,7 @@ UNDER_WAY = SendResult("retry", detail="an attempt is under way")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Clearance:
     """The address that a message may go to, or what speaks against it.
 
     Both where an attempt was cut off: the provider may be asked about the address, and else this is what it is.
@@ -44,25 +44,25 @@ class Gate:
         self._signing = signing
         self._channels = channels
 
-    async def check(self, connection: Connection, passage: Passage, recipient: Recipient | None) -> Verdict:
+    async def check(self, connection: Connection, passage: Passage, recipient: Recipient | None) -> Clearance:
         """Return the address, or the first of the reasons against it."""
         if recipient is None:
-            return Verdict(against=SendResult("ended", EndedBy.ERASED))
+            return Clearance(against=SendResult("ended", EndedBy.ERASED))
         if settled := _settled(passage, recipient.message):
             to = address_of(passage.step.channel, recipient.attributes or {})
             cut_off = settled.detail == CUT_OFF and recipient.trigger is not None and isinstance(to, str)
-            return Verdict(to if cut_off and isinstance(to, str) else None, settled)
+            return Clearance(to if cut_off and isinstance(to, str) else None, settled)
         if against := state_against(recipient):
-            return Verdict(against=against)
+            return Clearance(against=against)
         attributes, now = recipient.attributes or {}, utc_now()
         if against := _expired(passage, now) or consent_against(passage, recipient):
-            return Verdict(against=against)
+            return Clearance(against=against)
         to = await self._address(connection, passage, attributes)
         if isinstance(to, Unsendable):
-            return Verdict(against=SendResult(to.outcome, to.reason, to.detail))
+            return Clearance(against=SendResult(to.outcome, to.reason, to.detail))
         if against := _quiet(passage, attributes, now) or self._channels.against(passage.step.channel):
-            return Verdict(against=against)
-        return Verdict(to)
+            return Clearance(against=against)
+        return Clearance(to)
 
     async def _address(self, connection: Connection, passage: Passage, attributes: Json) -> str | Unsendable:
         channel = passage.step.channel

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 
 from campaigns.activities.contract import NextDelay, SendResult, StepReport, until_text
-from campaigns.activities.delivery.drafts import Rendered
+from campaigns.activities.delivery.drafts import RenderedMessage
 from campaigns.activities.delivery.gate import (
     CUT_OFF,
     MAY_HAVE_BEEN_SENT,
@@ -82,7 +82,7 @@ class Ledger:
             lock=lock,
         )  # fmt: skip
 
-    async def claim(self, passage: Passage, rendered: Rendered, known: Recipient) -> Claim | SendResult:
+    async def claim(self, passage: Passage, rendered: RenderedMessage, known: Recipient) -> Claim | SendResult:
         """Return the attempt that may now begin; or what has come to speak against it, written down."""
         async with self._database.write() as connection:
             now = utc_now()
@@ -256,7 +256,7 @@ def _after_doubt(outcome: SendResult) -> SendResult:
             return outcome
 
 
-def _claim_row(passage: Passage, rendered: Rendered, now: datetime) -> dict[str, Any]:
+def _claim_row(passage: Passage, rendered: RenderedMessage, now: datetime) -> dict[str, Any]:
     """The row of a message that is claimed now, for its first attempt."""
     return {
         "id": passage.message_id,
@@ -276,7 +276,7 @@ def _claim_row(passage: Passage, rendered: Rendered, now: datetime) -> dict[str,
 
 
 async def _begin(
-    connection: Connection, passage: Passage, rendered: Rendered, message: MessageRow | None, now: datetime
+    connection: Connection, passage: Passage, rendered: RenderedMessage, message: MessageRow | None, now: datetime
 ) -> int | None:
     """Begin the next attempt, and return its number; None where another one is under way."""
     entry = passage.task.entry

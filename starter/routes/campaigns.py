@@ -23,7 +23,8 @@ from campaigns.starter.http.paging import Page
 from campaigns.starter.http.problems import Problem, not_found
 from campaigns.starter.reading.statistics import STATUSES, campaign_statistics
 from campaigns.starter.routes.entries import entries_page
-from campaigns.starter.routes.shapes import CampaignPage, CampaignShown, EntryPage, ReadinessShown, StatisticsShown
+from campaigns.starter.routes.shapes.campaigns import CampaignPage, CampaignShown, ReadinessShown, StatisticsShown
+from campaigns.starter.routes.shapes.entries import EntryPage
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
 

@@ -19,14 +19,14 @@ from campaigns.starter.http.problems import not_found
 from campaigns.starter.intake.tracking import check_email
 from campaigns.starter.reading.decisions import explain
 from campaigns.starter.reading.timeline import entry_json
-from campaigns.starter.routes.shapes import (
+from campaigns.starter.routes.shapes.customers import (
     ConsentShown,
     CustomerAttributes,
     CustomerChanged,
     CustomerShown,
-    DecisionPage,
     SegmentChanges,
 )
+from campaigns.starter.routes.shapes.entries import DecisionPage
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 

@@ -15,7 +15,7 @@ from campaigns.starter.composition import Parts, Services
 from campaigns.starter.http.paging import Page, PageRequest
 from campaigns.starter.http.problems import Problem, not_found
 from campaigns.starter.reading.timeline import entry_json, timeline_json
-from campaigns.starter.routes.shapes import EntryPage, EntryRequest, EntryWithTimeline
+from campaigns.starter.routes.shapes.entries import EntryPage, EntryRequest, EntryWithTimeline
 
 router = APIRouter(prefix="/v1/entries", tags=["entries"])
 

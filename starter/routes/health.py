@@ -10,7 +10,7 @@ from sqlalchemy import text
 from campaigns.models.store.queries import outbox
 from campaigns.models.values import Json
 from campaigns.starter.composition import Parts
-from campaigns.starter.routes.shapes import Liveness, Readiness
+from campaigns.starter.routes.shapes.content import Liveness, Readiness
 
 router = APIRouter(tags=["health"])
 

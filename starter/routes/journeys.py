@@ -16,7 +16,7 @@ from campaigns.starter.http.bodies import Body, parse
 from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.problems import not_found
 from campaigns.starter.routes.campaigns import CampaignKey
-from campaigns.starter.routes.shapes import SimulationShown
+from campaigns.starter.routes.shapes.campaigns import SimulationShown
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"])
 

@@ -14,7 +14,7 @@ from campaigns.models.values import Json, PositiveDuration, Strict
 from campaigns.starter.composition import Parts
 from campaigns.starter.http.bodies import Body, parse
 from campaigns.starter.http.openapi import takes_list
-from campaigns.starter.routes.shapes import MessageCapShown
+from campaigns.starter.routes.shapes.content import MessageCapShown
 
 router = APIRouter(prefix="/v1/message-caps", tags=["message caps"])
 

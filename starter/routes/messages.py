@@ -13,7 +13,7 @@ from campaigns.starter.feedback.message_events import Happening
 from campaigns.starter.http.bodies import Body, parse, read_body
 from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.problems import Problem
-from campaigns.starter.routes.shapes import ReportsRecorded
+from campaigns.starter.routes.shapes.content import ReportsRecorded
 
 router = APIRouter(prefix="/v1/messages", tags=["messages"])
 

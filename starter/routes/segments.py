@@ -13,7 +13,8 @@ from campaigns.starter.http.bodies import Body, parse
 from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.paging import Page
 from campaigns.starter.http.problems import Problem, not_found
-from campaigns.starter.routes.shapes import MemberDecisions, MemberPage, SegmentPage, SegmentPreviewed, SegmentShown
+from campaigns.starter.routes.shapes.customers import MemberPage, SegmentPage, SegmentPreviewed, SegmentShown
+from campaigns.starter.routes.shapes.entries import MemberDecisions
 
 router = APIRouter(prefix="/v1/segments", tags=["segments"])
 

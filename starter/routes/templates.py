@@ -18,7 +18,7 @@ from campaigns.starter.composition import Parts, Services
 from campaigns.starter.http.bodies import Body, parse
 from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.problems import Problem, not_found
-from campaigns.starter.routes.shapes import ProofSent, TemplateRendered, TemplateShown
+from campaigns.starter.routes.shapes.content import ProofSent, TemplateRendered, TemplateShown
 
 router = APIRouter(prefix="/v1/templates", tags=["templates"])
 

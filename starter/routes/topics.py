@@ -11,7 +11,7 @@ from campaigns.starter.composition import Parts
 from campaigns.starter.http.bodies import Body, parse
 from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.problems import not_found
-from campaigns.starter.routes.shapes import TopicPage, TopicShown
+from campaigns.starter.routes.shapes.content import TopicPage, TopicShown
 
 router = APIRouter(prefix="/v1/topics", tags=["topics"])
 

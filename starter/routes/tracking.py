@@ -15,7 +15,7 @@ from campaigns.starter.intake.tracking import (
     TrackingCall,
     parse_call,
 )
-from campaigns.starter.routes.shapes import BatchAnswer, CallAnswer
+from campaigns.starter.routes.shapes.entries import BatchAnswer, CallAnswer
 
 router = APIRouter(prefix="/v1", tags=["tracking"])
 
