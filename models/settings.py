@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from campaigns.models.channels import CHANNELS
 from campaigns.models.journey.steps import mailbox
+from campaigns.models.mail_services import MAIL_SERVICES
 from campaigns.models.values import parse_duration
 
 
@@ -71,6 +72,15 @@ def _rate_limits(value: str) -> str:
     return value
 
 
+def _mail_services(value: SecretStr) -> SecretStr:
+    for pair in value.get_secret_value().split(","):
+        name, _, secret = pair.partition("=")
+        if name.strip() not in MAIL_SERVICES or not secret.strip():
+            services = "; ".join(f"{service.name}={service.secret}" for service in MAIL_SERVICES.values())
+            raise ValueError(f"must look like postmark=user:password,mailgun=key, of: {services}")
+    return value
+
+
 def _not_yet(value: bool) -> bool:
     if value:
         raise ValueError("payloads cannot be encrypted by this version yet")
@@ -118,6 +128,7 @@ class Settings(BaseSettings):
     webhook_allow_internal: bool = False
     webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
     mail_webhook_secret: Annotated[SecretStr, AfterValidator(_webhook_secret)] | None = None
+    mail_services: Annotated[SecretStr, AfterValidator(_mail_services)] | None = None
     rate_limits: Annotated[str, AfterValidator(_rate_limits)] | None = None
     journeys: Path | None = None
     secret_key: Annotated[SecretStr, AfterValidator(_long_enough)] | None = None
@@ -137,6 +148,13 @@ class Settings(BaseSettings):
         """So many messages a second at most, by channel or provider (`RATED`)."""
         pairs = (one.partition("=") for one in (self.rate_limits or "").split(",") if one)
         return {name.strip(): float(rate) for name, _, rate in pairs}
+
+    @property
+    def mail_service_secrets(self) -> dict[str, str]:
+        """What each mail service that is set up signs with, or shows, by its name."""
+        value = self.mail_services.get_secret_value() if self.mail_services else ""
+        pairs = (pair.partition("=") for pair in value.split(",") if pair)
+        return {name.strip(): secret.strip() for name, _, secret in pairs}
 
     @property
     def base_url(self) -> str:

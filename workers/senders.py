@@ -9,6 +9,7 @@ from campaigns.activities.senders.smtp import Dkim, SmtpSender
 from campaigns.activities.senders.twilio.send import TwilioSender
 from campaigns.activities.senders.webhook import WebhookSender
 from campaigns.models.channels import CHANNELS
+from campaigns.models.mail_services import MAIL_SERVICES
 from campaigns.models.settings import Settings, SmtpServer
 
 
@@ -21,7 +22,9 @@ def _smtp(settings: Settings) -> dict[str, Sender]:
     if not settings.smtp_url:
         return {}
     settings.require("mail_from")
-    return {"email": SmtpSender(SmtpServer(settings.smtp_url), settings.mail_from or "", _dkim(settings))}
+    headers = [MAIL_SERVICES[name].id_header for name in settings.mail_service_secrets]
+    id_headers = dict(header for header in headers if header is not None)
+    return {"email": SmtpSender(SmtpServer(settings.smtp_url), settings.mail_from or "", _dkim(settings), id_headers)}
 
 
 def _twilio(settings: Settings) -> dict[str, Sender]:

@@ -5,11 +5,13 @@ stands in a subject or a name is somebody's words: the header block is held agai
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.header import Header
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, parseaddr
+from types import MappingProxyType
 
 import idna
 
@@ -50,8 +52,11 @@ class Mail:
         return self.sender.rpartition("@")[2]
 
 
-def write_mail(outgoing: Outgoing, sender: str) -> Mail:
-    """Return the mail, its Message-ID fixed by the message's id. Raise Unwritable."""
+def write_mail(outgoing: Outgoing, sender: str, id_headers: Mapping[str, str] = MappingProxyType({})) -> Mail:
+    """Return the mail, its Message-ID fixed by the message's id. Raise Unwritable.
+
+    `id_headers` are a service's own for an id of ours: the name, and the value around `{id}`.
+    """
     name, address = parseaddr(sender)
     from_, to = _wire_address(address), _wire_address(outgoing.to)
     fields = {"From": _mailbox("From", name, from_), "To": to}
@@ -62,6 +67,7 @@ def write_mail(outgoing: Outgoing, sender: str) -> Mail:
     fields["Date"] = format_datetime(utc_now())
     fields["Message-ID"] = f"<{outgoing.message_id}@{from_.rpartition('@')[2]}>"
     fields[ID_HEADER] = outgoing.message_id
+    fields |= {name: value.format(id=outgoing.message_id) for name, value in id_headers.items()}
     if outgoing.unsubscribe_url:
         # RFC 2369 and RFC 8058. In one line each: mailbox providers read no folded or encoded ones.
         fields["List-Unsubscribe"] = f"<{outgoing.unsubscribe_url}>"

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,16 +72,20 @@ class Dkim:
 class SmtpSender:
     """Sends mail through one server, signed where there is a key."""
 
-    def __init__(self, server: SmtpServer, mail_from: str, dkim: Dkim | None = None) -> None:
+    def __init__(
+        self, server: SmtpServer, mail_from: str, dkim: Dkim | None = None, id_headers: Mapping[str, str] | None = None
+    ) -> None:
+        """`id_headers` are those by which the services that send the mail keep an id of ours."""
         self._server = server
         self._mail_from = mail_from
         self._dkim = dkim
+        self._id_headers = id_headers or {}
         self._idle: list[_Idle] = []
 
     async def send(self, outgoing: Outgoing) -> Result:
         """Tries once; only a line that breaks while the data is under way leaves the outcome unknown."""
         try:
-            mail = self._signed(write_mail(outgoing, outgoing.sender or self._mail_from))
+            mail = self._signed(write_mail(outgoing, outgoing.sender or self._mail_from, self._id_headers))
         except (Unwritable, dkim.DKIMException) as error:
             return Refused(f"cannot be written as a mail: {error}")
         try:

@@ -89,18 +89,21 @@ class Consents:
         await self._track(customer_id, CONFIRMED, channel, topic)
         return name
 
-    async def unsubscribe(self, message_id: str, source: str) -> None:
-        """Unsubscribe the message's customer from all marketing of its channel; again is harmless."""
+    async def unsubscribe(self, message_id: str, source: str) -> bool:
+        """Unsubscribe the message's customer from all marketing of its channel; again is harmless.
+
+        False where no such message, or nobody, is known any more.
+        """
         async with self._database.write() as connection:
             origin = await messages.origin(connection, message_id)
             if origin is None or origin.customer_id is None:
-                return
+                return False
             attributes = await customers.lock(connection, origin.customer_id)
             if attributes is not None:
                 await self._record(
                     connection, origin.customer_id, attributes, origin.channel, "", ConsentStatus.UNSUBSCRIBED, source
                 )
-        await self._message_events.happened(message_id, "unsubscribed", {"source": source})
+        return await self._message_events.happened(message_id, "unsubscribed", {"source": source})
 
     async def choices(self, message_id: str) -> list[Choice]:
         """Return the topics, and whether the message's customer gets them on its channel; none of nobody's."""

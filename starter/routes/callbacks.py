@@ -3,6 +3,7 @@
 from typing import Annotated
 from urllib.parse import parse_qsl
 
+import httpx2
 import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -11,8 +12,11 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from campaigns.activities.senders.twilio.callbacks import is_signed, read_status, read_subscription
 from campaigns.activities.senders.twilio.errors import OPTED_OUT, Meaning
 from campaigns.models.channels import ConsentStatus
+from campaigns.models.storable import storable
 from campaigns.starter.composition import Parts, Services
 from campaigns.starter.feedback.mail_reports import known_as
+from campaigns.starter.feedback.mail_services import READERS
+from campaigns.starter.feedback.mail_services.told import MailTold, NotSigned
 from campaigns.starter.feedback.message_events import Happening
 from campaigns.starter.http.bodies import parse, parse_json, read_body
 from campaigns.starter.http.problems import Problem
@@ -22,6 +26,8 @@ router = APIRouter(prefix="/callbacks", include_in_schema=False)
 log = structlog.get_logger()
 
 MAX_BYTES = 64 * 1024
+MAX_BATCH = 2 * 1024 * 1024
+FETCH_S = 5.0
 
 
 async def _twilio_form(request: Request, parts: Services) -> dict[str, str]:
@@ -62,6 +68,46 @@ async def twilio_incoming(request: Request, parts: Parts) -> Response:
             await parts.consents.lift_suppression(change.channel, change.number, str(OPTED_OUT))
         log.info("a text message changed a subscription", status=status, customers=len(known))
     return Response('<?xml version="1.0" encoding="UTF-8"?><Response/>', media_type="text/xml")
+
+
+@router.post("/mail/{service}")
+async def mail_service(service: str, request: Request, parts: Parts) -> Response:
+    """What a mail service tells of mails in its own words; what is not of ours is let pass, or it would be repeated."""
+    read, secret = READERS.get(service), parts.settings.mail_service_secrets.get(service)
+    if read is None or secret is None:
+        raise Problem(404, "Not found", f"CAMPAIGNS_MAIL_SERVICES names no mail service {service!r}")
+    try:
+        told = await read(request.headers, await read_body(request, MAX_BATCH), secret, _fetch)
+    except NotSigned as error:
+        raise Problem(403, "Forbidden", f"the request is not the service's: {error}") from None
+    except OSError:
+        raise Problem(503, "Service unavailable", "the service's certificate can't be had now") from None
+    for mail in told:
+        await _record(parts, service, mail)
+    return Response(status_code=204)
+
+
+async def _record(parts: Services, service: str, mail: MailTold) -> None:
+    if mail.what == "clicked" and mail.machine:
+        return  # as with our own links
+    for message_id in dict.fromkeys(map(known_as, mail.ids)):
+        if mail.what == "unsubscribed":
+            known = await parts.consents.unsubscribe(message_id, service)
+        else:
+            reason = storable(mail.reason, 500)
+            known = await record_report(parts, message_id, mail.what, reason, hard=mail.hard, machine=mail.machine)
+        if known:
+            return
+
+
+async def _fetch(url: str) -> bytes:
+    """What stands at a URL that was checked to be the service's own."""
+    try:
+        async with httpx2.AsyncClient(timeout=FETCH_S, follow_redirects=False) as client:
+            answer = (await client.get(url)).raise_for_status()
+    except httpx2.HTTPError as error:
+        raise OSError(str(error)) from None
+    return answer.content[:MAX_BYTES]
 
 
 class ReportedMail(BaseModel):

@@ -54,12 +54,17 @@ async def report(message_id: str, body: Body, parts: Parts) -> Response:
     return Response(status_code=204)
 
 
-async def record_report(parts: Services, message_id: str, what: Happening, reason: str, *, hard: bool) -> bool:
+async def record_report(
+    parts: Services, message_id: str, what: Happening, reason: str, *, hard: bool, machine: bool = False
+) -> bool:
     """Whether there is such a message; hard bounces and complaints suppress its address."""
     properties: Json = {"reason": reason} if reason else {}
     if what == "bounced":
         properties["hard"] = hard
-    if not await parts.message_events.happened(message_id, what, properties):
+    if machine:
+        properties["machine"] = True
+    once_per = "machine" if machine else ""
+    if not await parts.message_events.happened(message_id, what, properties, once_per=once_per):
         return False
     if what == "complained" or (what == "bounced" and hard):
         await parts.message_events.suppress(message_id, what)

@@ -8,8 +8,8 @@ import base64
 import hmac
 from collections.abc import Mapping
 
+from campaigns.models.mail_services import ID_VARIABLE
 from campaigns.starter.feedback.mail_services.told import (
-    ID_VARIABLE,
     Fetch,
     Happening,
     MailTold,

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from campaigns.models.mail_services import ID_VARIABLE
 from campaigns.starter.feedback.mail_services.told import (
-    ID_VARIABLE,
     Fetch,
     Happening,
     MailTold,

@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from campaigns.models.mail_services import ID_VARIABLE
 from campaigns.starter.feedback.mail_services.told import (
     ID_HEADER,
     Fetch,
@@ -104,10 +105,17 @@ def _told(message: object) -> list[MailTold]:
         header(mail_headers, ID_HEADER),
         header(mail_headers, "message-id"),
         text(mail, "commonHeaders", "messageId"),
+        *_tagged(mail),
         text(mail, "messageId"),
     )
     hard = text(about, "bounceType") == "Permanent"
     return [MailTold(found, what, hard, _reason(about), url=text(about, "link") or None)]
+
+
+def _tagged(mail: object) -> list[Any]:
+    """Event publishing tells the tags that a mail was sent with, each a list of values."""
+    values = part(mail, "tags", ID_VARIABLE)
+    return values if isinstance(values, list) else []
 
 
 def _reason(about: object) -> str:

@@ -12,8 +12,6 @@ Happening = Literal["delivered", "opened", "clicked", "bounced", "complained", "
 Fetch = Callable[[str], Awaitable[bytes]]
 """Gets what stands at a URL of the service's own. Raise OSError."""
 ID_HEADER = "x-campaigns-message"
-ID_VARIABLE = "campaigns-message"
-"""The name under which services that keep variables of ours bear the message's id."""
 
 
 class NotSigned(Exception):

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 from standardwebhooks.webhooks import Webhook
 
+from campaigns.models.mail_services import MAIL_SERVICES
 from campaigns.models.problems import Invalid
-from campaigns.starter.feedback.mail_services import SERVICES
+from campaigns.starter.feedback.mail_services import READERS
 from campaigns.starter.feedback.mail_services.told import MailTold, NotSigned
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:mail"
@@ -95,7 +96,7 @@ GONE = "smtp; 550 5.1.1 user unknown"
 
 
 async def read(service: str, sent: tuple[dict[str, str], bytes], secret: str | None = None) -> list[MailTold]:
-    return await SERVICES[service].read(sent[0], sent[1], secret or SECRETS[service], fetch)
+    return await READERS[service](sent[0], sent[1], secret or SECRETS[service], fetch)
 
 
 CASES = [
@@ -109,6 +110,7 @@ CASES = [
     ("ses", ({}, sns(ses_mail(eventType="Open", open={}))), [MailTold(SES_IDS, "opened")]),
     ("ses", ({}, sns(ses_mail(eventType="Click", click={"link": "https://a.example"}))), [MailTold(SES_IDS, "clicked", url="https://a.example")]),
     ("ses", ({}, sns(ses_mail(eventType="Send", send={}))), []),
+    ("ses", ({}, sns({"eventType": "Delivery", "delivery": {}, "mail": {"messageId": "0100-ses", "tags": {"campaigns-message": ["m1"]}}})), [MailTold(("m1", "0100-ses"), "delivered")]),
     ("ses", ({}, sns("Successfully validated SNS topic for Amazon SES event publishing.")), []),
     ("ses", ({}, sns({"mail": None, "notificationType": "Bounce", "bounce": None})), [MailTold((), "bounced")]),
     ("sendgrid", sendgrid(
@@ -162,7 +164,11 @@ def one_of_each() -> dict[str, tuple[dict[str, str], bytes]]:
     return {service: sent for service, sent, told in CASES if told}
 
 
-@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_is_read():
+    assert list(READERS) == list(MAIL_SERVICES) == list(SECRETS)
+
+
+@pytest.mark.parametrize("service", READERS)
 async def test_what_is_not_signed_is_refused(service: str):
     headers, body = one_of_each()[service]
     assert await read(service, (headers, body))
