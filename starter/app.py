@@ -68,6 +68,7 @@ def make_app(parts: Services) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = parts
+    app.add_middleware(tracking.TrackingCors)
     install_problem_handlers(app)
     for open_to_all in (health, links, callbacks):
         app.include_router(open_to_all.router)

@@ -30,7 +30,10 @@ class ApiKey(HTTPBase):
 
 
 class WriteKey(HTTPBase):
-    """Lets only requests with the write key as the user name of HTTP Basic pass."""
+    """Lets requests with the write key as the user name of HTTP Basic pass, and those that may bear it in their body.
+
+    Those have no `Authorization` at all, and are to be checked by `check_body_key` once the body is read.
+    """
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(scheme="basic", scheme_name="write key", description="CAMPAIGNS_WRITE_KEY, as user name")
@@ -38,13 +41,28 @@ class WriteKey(HTTPBase):
 
     async def __call__(self, request: HTTPConnection) -> None:
         """Raise a Problem (401) for any other request."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        authorization = request.headers.get("authorization")
+        request.state.has_key = authorization is not None
+        if authorization is None:
+            return
+        scheme, _, given = authorization.partition(" ")
         try:
             name = base64.b64decode(given, validate=True).decode().partition(":")[0]
         except (binascii.Error, UnicodeDecodeError, ValueError):
             name = ""
         if scheme.lower() != "basic" or not _same(name, self._key):
-            raise _unauthorized("the write key", "Basic with the write key as user name", 'Basic realm="campaigns"')
+            raise _no_write_key()
+
+
+def check_body_key(request: HTTPConnection, settings: Settings, body: object) -> None:
+    """Raise a Problem (401) where neither the header nor the body of a tracking call bears the write key."""
+    given = body.get("writeKey") if isinstance(body, dict) else None
+    if not request.state.has_key and not (isinstance(given, str) and _same(given, settings.secret("write_key"))):
+        raise _no_write_key()
+
+
+def _no_write_key() -> Problem:
+    return _unauthorized("the write key", "Basic with the write key as user name", 'Basic realm="campaigns"')
 
 
 def _unauthorized(key: str, expected: str, challenge: str) -> Problem:

@@ -32,11 +32,18 @@ class TrackingCall(BaseModel):
     properties: Json = Field(default_factory=dict)
     traits: Json = Field(default_factory=dict)
     timestamp: Annotated[Instant | None, Field(validation_alias=AliasChoices("timestamp", "originalTimestamp"))] = None
+    sent_at: Instant | None = Field(default=None, alias="sentAt")
 
     @field_validator("properties", "traits", mode="before")
     @classmethod
     def _null_is_empty(cls, value: Any) -> Any:
         return {} if value is None else value
+
+    @field_validator("user_id", "anonymous_id", "message_id", mode="before")
+    @classmethod
+    def _numbers_are_ids(cls, value: Any) -> Any:
+        """Many a library hands on the database's integer, and none looks at the answers of a batch."""
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     @property
     def event_name(self) -> str | None:
@@ -53,9 +60,22 @@ class TrackingCall(BaseModel):
             "anonymous_id": self.anonymous_id,
             "name": self.event_name,
             "properties": {**named, **self.properties} if self.event_name else self.traits,
-            "timestamp": self.timestamp or received,
+            "timestamp": self.happened_at(received),
             "received_at": received,
         }
+
+    def happened_at(self, received: datetime) -> datetime:
+        """Return when it happened, by our clock: that of the device may be wrong by days.
+
+        As Segment does: `receivedAt - (sentAt - originalTimestamp)`
+        (https://segment.com/docs/connections/spec/common/#timestamps).
+        """
+        if self.timestamp is None or self.sent_at is None:
+            return self.timestamp or received
+        try:
+            return received - (self.sent_at - self.timestamp)
+        except OverflowError:
+            return self.timestamp
 
 
 def parse_call(raw: object, type_: str | None = None) -> TrackingCall:

@@ -98,13 +98,13 @@ TRACKED = [
     (b"[]", 400, "body"),
     (b"{}", 400, "userId"),
     (b'{"userId":"ann"}', 400, "event"),
-    (b'{"userId":5,"event":"E"}', 400, "userId"),
+    (b'{"userId":5.5,"event":"E"}', 400, "userId"),
     (b'{"userId":"","event":"E"}', 400, "userId"),
     (b'{"userId":"a\\u0001","event":"E"}', 400, "userId"),
     (b'{"userId":"ann","event":"E","properties":[]}', 400, "properties"),
     (b'{"userId":"ann","event":"E","properties":{"a":{"b":"\\u0000"}}}', 400, "properties.a.b"),
     (b'{"userId":"ann","event":"E","timestamp":"yesterday"}', 400, "timestamp"),
-    (b'{"userId":"ann","event":"E","messageId":5}', 400, "messageId"),
+    (b'{"userId":"ann","event":"E","messageId":[5]}', 400, "messageId"),
     (b'{"userId":"ann","event":"' + b"E" * 40_000 + b'"}', 413, "body"),
 ]
 
