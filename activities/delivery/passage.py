@@ -1,6 +1,7 @@
 """One passage of an entry through a message step: what all of delivery is about."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 
 from campaigns.activities.contract import StepTask
@@ -30,7 +31,7 @@ class Passage:
         """The entry's id."""
         return self.task.entry.entry_id
 
-    @property
+    @cached_property
     def message_id(self) -> str:
         """The identity of its one message.
 
