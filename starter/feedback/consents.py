@@ -128,15 +128,18 @@ class Consents:
             for topic in listed
         ]
 
-    async def choose(self, message_id: str, chosen: set[str]) -> None:
-        """Subscribe the message's customer to these topics of its channel, and unsubscribe them from the others."""
+    async def choose(self, message_id: str, chosen: set[str]) -> bool:
+        """Subscribe the message's customer to these topics of its channel, and unsubscribe them from the others.
+
+        False where nobody is known any more.
+        """
         async with self._database.write() as connection:
             origin = await messages.origin(connection, message_id)
             if origin is None or origin.customer_id is None:
-                return
+                return False
             attributes = await customers.lock(connection, origin.customer_id)
             if attributes is None:
-                return
+                return False
             subscribed = {topic.key: topic.key in chosen for topic in await topics.listed(connection)}
             if any(subscribed.values()):
                 # Who wants some of it has not left the channel.
@@ -146,6 +149,7 @@ class Consents:
                 await self._record(
                     connection, origin.customer_id, attributes, origin.channel, topic, status, "preference page"
                 )
+        return True
 
     async def put_by_address(self, channel: str, address: str, status: ConsentStatus, source: str) -> Sequence[str]:
         """Record what whoever has the address says of the channel; return the customers who are known by it.

@@ -46,8 +46,8 @@ class MessageEvents:
             return False
         properties = properties or {}
         marks = _marks(what, properties)
-        if origin.customer_id is None:
-            # The customer was erased: it only counts.
+        if origin.customer_id is None or properties.get("machine"):
+            # The customer was erased, or it was none: it only counts.
             async with self._database.write() as connection:
                 for mark in marks:
                     await messages.mark_happened(connection, message_id, mark, utc_now())

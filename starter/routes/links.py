@@ -27,11 +27,14 @@ MAX_FORM = 64 * 1024
 _NO_STORE = {"Cache-Control": "no-store, private"}
 # Apple's privacy proxy calls itself just so, and nobody else does; scanners say what they are.
 _MACHINE = re.compile(
-    r"^Mozilla/5\.0$|bot\b|crawler|spider|scanner|preview|proofpoint|mimecast|barracuda", re.IGNORECASE
+    r"^$|^Mozilla/5\.0$|bot\b|crawler|spider|scanner|preview|proofpoint|mimecast|barracuda|headless"
+    r"|^(python|curl|wget|java|okhttp|go-http-client|libwww|apache-httpclient|node|axios|ruby|php|guzzle)",
+    re.IGNORECASE,
 )
 
 
 _NOT_VALID = "<p>This link is not valid.</p>"
+_NOBODY = "<p>Nothing is known of who this message went to any more, so nothing was saved.</p>"
 
 
 def _page(title: str, content: str, status: int = 200) -> HTMLResponse:
@@ -40,20 +43,24 @@ def _page(title: str, content: str, status: int = 200) -> HTMLResponse:
 
 
 def _is_machine(request: Request) -> bool:
-    return request.method == "HEAD" or bool(_MACHINE.search(request.headers.get("user-agent", "")))
+    return bool(_MACHINE.search(request.headers.get("user-agent", "")))
 
 
-@router.get("/o/{token}")
+_READ = ["GET", "HEAD"]
+"""RFC 9110, 9.3.2: who asks by HEAD hears what a GET would answer. It is neither an opening nor a click."""
+
+
+@router.api_route("/o/{token}", methods=_READ)
 async def opened(token: str, request: Request, parts: Parts) -> Response:
     """The image of a mail: it was opened. A forged token gets the image too, and counts nothing."""
     message_id = parts.signing.value_of("open", token)
-    if message_id is not None:
+    if message_id is not None and request.method != "HEAD":
         machine = {"machine": True} if _is_machine(request) else {}
         await parts.message_events.happened(message_id, "opened", machine, once_per="machine" if machine else "")
     return Response(_IMAGE, media_type="image/gif", headers=_NO_STORE)
 
 
-@router.get("/c/{token}")
+@router.api_route("/c/{token}", methods=_READ)
 async def clicked(token: str, request: Request, parts: Parts) -> Response:
     """Leads to where the link was stored to lead, and counts; a machine that follows every link does not."""
     message_id, _, link_id = (parts.signing.value_of("click", token) or "").partition(".")
@@ -61,12 +68,12 @@ async def clicked(token: str, request: Request, parts: Parts) -> Response:
         url = await links.url_of(connection, link_id) if link_id else None
     if url is None:
         return _page("Link", _NOT_VALID, 404)
-    if not _is_machine(request):
+    if request.method != "HEAD" and not _is_machine(request):
         await parts.message_events.happened(message_id, "clicked", {"link": url}, once_per=link_id)
     return RedirectResponse(url, 302, headers=_NO_STORE)
 
 
-@router.get("/u/{token}")
+@router.api_route("/u/{token}", methods=_READ)
 async def unsubscribe_page(token: str, parts: Parts) -> HTMLResponse:
     """Asks; a GET changes nothing, for scanners follow links."""
     message_id = parts.signing.value_of("unsubscribe", token)
@@ -97,7 +104,8 @@ async def choose_topics(token: str, request: Request, parts: Parts) -> HTMLRespo
     if message_id is None:
         return _page("Unsubscribe", _NOT_VALID, 404)
     form = parse_qs((await read_body(request, MAX_FORM)).decode(errors="replace"))
-    await parts.consents.choose(message_id, set(form.get("topic", [])))
+    if not await parts.consents.choose(message_id, set(form.get("topic", []))):
+        return _page("Not saved", _NOBODY, 404)
     return _page("Saved", "<p>Your choice is saved.</p>")
 
 
@@ -107,12 +115,13 @@ async def unsubscribe(token: str, parts: Parts) -> HTMLResponse:
     message_id = parts.signing.value_of("unsubscribe", token)
     if message_id is None:
         return _page("Unsubscribe", _NOT_VALID, 404)
-    await parts.consents.unsubscribe(message_id, "link")
+    if not await parts.consents.unsubscribe(message_id, "link"):
+        return _page("Unsubscribe", _NOBODY, 404)
     said = "<p>You are unsubscribed. You will get no more of these messages.</p>"
     return _page("Unsubscribe", said)
 
 
-@router.get("/s/{token}")
+@router.api_route("/s/{token}", methods=_READ)
 async def confirm_page(token: str, parts: Parts) -> HTMLResponse:
     """Asks; a GET changes nothing, for scanners follow links."""
     topic = await parts.consents.asked_for(token)

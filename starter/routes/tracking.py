@@ -85,8 +85,7 @@ async def batch(request: Request, parts: Parts) -> Response:
     if len(listed) > MAX_BATCH_CALLS:
         detail = f"has more than {MAX_BATCH_CALLS} calls"
         raise Problem(413, "Too large", f"batch {detail}", [FieldError("batch", detail)])
-    sent_at = {"sentAt": raw["sentAt"]} if raw.get("sentAt") is not None else {}
-    checked = [_checked({**sent_at, **call} if isinstance(call, dict) else call) for call in listed]
+    checked = [_checked(call, raw.get("sentAt")) for call in listed]
     answers = iter(await parts.intake.take_many([call for call in checked if isinstance(call, TrackingCall)]))
     results = [next(answers) if isinstance(call, TrackingCall) else call for call in checked]
     return _answer({"success": True, "results": results})
@@ -128,13 +127,14 @@ class TrackingCors:
         await (self._cors if tracking else self._app)(scope, receive, send)
 
 
-def _checked(raw: object) -> TrackingCall | Json:
-    """The call, or what is said of one that is bad."""
+def _checked(raw: object, sent_at: object) -> TrackingCall | Json:
+    """The call of a batch that was sent then, or what is said of one that is bad."""
     try:
+        # First what nests without end, which could not even be measured.
+        check_fit(raw)
         if len(orjson.dumps(raw)) > MAX_CALL_BYTES:
             raise Problem(413, "Too large", "the call is too large", [FieldError("body", "is too large")])
-        check_fit(raw)
-        return parse_call(raw)
+        return parse_call({"sentAt": sent_at, **raw} if isinstance(raw, dict) else raw)
     except Invalid as error:
         return {"success": False, "error": invalid_problem(error).to_json()}
     except Problem as problem:

@@ -35,11 +35,16 @@ def on(event: str, name: str = "it", timeout: str = "PT30S", where: object = Non
     }
 
 
+PERSON = {
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0 Safari/537.36"
+}
+
+
 async def visit(starter: Starter, url: str, **headers: str) -> httpx2.Response:
     """What a reader gets who follows a link to us."""
     path = url.replace("http://campaigns.test", starter.url)
     async with httpx2.AsyncClient(follow_redirects=False) as reader:
-        return await reader.get(path, headers=headers)
+        return await reader.get(path, headers={**PERSON, **headers})
 
 
 def links(product: Product, number: int = -1) -> tuple[str, str]:
@@ -96,9 +101,17 @@ async def test_opens_and_clicks(product: Product):
         await starter.until_waiting("c", "on-opened")
         link, image = links(product)
         assert "/u/" in product.providers.mails[0].get_body(("html",)).get_content()
-        machine = await visit(starter, image, **{"User-Agent": "Mozilla/5.0"})
-        assert machine.headers["content-type"] == "image/gif"
+        for agent in ("Mozilla/5.0", "python-requests/2.34", "", "GoogleImageProxy bot"):
+            machine = await visit(starter, image, **{"User-Agent": agent})
+            assert machine.headers["content-type"] == "image/gif"
+            assert (await visit(starter, link, **{"User-Agent": agent})).headers["location"] == SHOP
+        async with httpx2.AsyncClient() as client:
+            for url in (image, link):
+                head = await client.head(url.replace("http://campaigns.test", starter.url), headers=PERSON)
+                assert (head.status_code, head.content) == (200 if url == image else 302, b"")
+        # Machines count apart, and meet no wait.
         assert await messages(starter, "c", "mail") == {"sent": 1}
+        await starter.until_waiting("c", "on-opened")
         for _ in range(2):
             assert (await visit(starter, image)).status_code == 200
         await starter.until_waiting("c", "on-clicked")

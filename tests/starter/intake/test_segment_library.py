@@ -127,7 +127,12 @@ async def test_what_is_no_clock_harms_nobody(product: Product):
         {**CALL, "messageId": "m-2", "sentAt": "yesterday"},
         {**CALL, "messageId": "m-3", "userId": 7, "anonymousId": 8},
         {**CALL, "messageId": 9, "userId": True},
+        {**CALL, "messageId": "m-5", "properties": {"a": json.loads("[" * 600 + "]" * 600)}},
+        {**CALL, "messageId": "m-6", "properties": {"a": "x" * 40_000}},
+        "no call",
     ]
     answer = await post(starter, "/v1/batch", {"batch": calls}, authorization=BASIC)
-    assert [result["success"] for result in answer.json()["results"]] == [True, False, True, False]
+    results = answer.json()["results"]
+    assert [result["success"] for result in results] == [True, False, True, False, False, False, False]
+    assert "nests deeper" in results[4]["error"]["detail"]
     assert (await kept(starter, "m-3")).customer_id == "7"
