@@ -29,6 +29,7 @@ from campaigns.starter.routes import (
     message_caps,
     messages,
     segments,
+    suppressions,
     templates,
     topics,
     tracking,
@@ -74,7 +75,10 @@ def make_app(parts: Services) -> FastAPI:
         app.include_router(open_to_all.router)
     app.include_router(tracking.router, dependencies=[Depends(WriteKey(parts.settings)), Depends(few_at_once())])
     managed = [Depends(ApiKey(parts.settings)), Depends(fit_address)]
-    for resource in (customers, segments, journeys, campaigns, entries, templates, messages, message_caps, topics):
+    resources = (
+        customers, segments, journeys, campaigns, entries, templates, messages, message_caps, topics, suppressions,
+    )  # fmt: skip
+    for resource in resources:
         app.include_router(resource.router, dependencies=managed)
     describe(app)
     return app

@@ -19,6 +19,7 @@ TAGS = [
     {"name": "templates", "description": "Reusable message content."},
     {"name": "messages", "description": "What became of messages, as others report it."},
     {"name": "message caps", "description": "How many marketing messages a customer may get, over all campaigns."},
+    {"name": "suppressions", "description": "Addresses that get nothing more, and why."},
     {"name": "topics", "description": "What customers subscribe to within a channel."},
     {"name": "health", "description": "Liveness, readiness and metrics."},
 ]

@@ -1,10 +1,11 @@
 """Addresses that get nothing more, and what else speaks against an address."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import BindParameter, CompoundSelect, bindparam, delete, literal, select, union_all
+from sqlalchemy import BindParameter, CompoundSelect, bindparam, delete, false, literal, or_, select, tuple_, union_all
 
 from campaigns.models.store.database import Connection
 from campaigns.models.store.queries.statements import insert
@@ -37,6 +38,34 @@ async def against_address(connection: Connection, channel: str, address_hash: st
     rows = (await connection.execute(_against(), {"channel": channel, "address": address_hash})).all()
     topics = frozenset(value for kind, value in rows if kind == "opted_out")
     return AgainstAddress(any(kind == "suppressed" for kind, _ in rows), topics)
+
+
+class SuppressionRow(NamedTuple):
+    """A suppression; the address itself is not kept."""
+
+    channel: str
+    address_hash: str
+    reason: str
+    at: datetime
+
+
+async def page(
+    connection: Connection, after: tuple[str, str], limit: int, address_hashes: Mapping[str, str] | None = None
+) -> Sequence[SuppressionRow]:
+    """Suppressions behind the place, by channel and hash; with `address_hashes` of one address by channel, its own."""
+    place = tuple_(Suppression.channel, Suppression.address_hash)
+    statement = select(Suppression.channel, Suppression.address_hash, Suppression.reason, Suppression.at)
+    if address_hashes is not None:
+        statement = statement.where(or_(false(), *(place == tuple_(*pair) for pair in address_hashes.items())))
+    statement = statement.where(place > tuple_(*after))
+    rows = await connection.execute(statement.order_by(Suppression.channel, Suppression.address_hash).limit(limit))
+    return [SuppressionRow(*row) for row in rows]
+
+
+async def delete_one(connection: Connection, channel: str, address_hash: str) -> bool:
+    """Whether there was the suppression; it is lifted."""
+    statement = delete(Suppression).where(Suppression.channel == channel, Suppression.address_hash == address_hash)
+    return bool((await connection.execute(statement)).rowcount)
 
 
 async def lift(connection: Connection, channel: str, address_hash: str, saying: str) -> bool:

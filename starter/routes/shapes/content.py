@@ -1,5 +1,6 @@
 """Answers about templates, topics, caps, reports and the process itself."""
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -65,6 +66,21 @@ class MessageCapShown(MessageCapBase):
     """So many marketing messages a customer may get within some time: on the channel, or on all."""
 
     model_config = ROW
+
+
+class SuppressionShown(Shape):
+    """An address that gets nothing more on a channel; of the address itself only a keyed hash is kept."""
+
+    id: str
+    channel: PersonalChannel
+    reason: str
+    at: datetime
+
+
+class SuppressionPage(Paged):
+    """Suppressions."""
+
+    suppressions: list[SuppressionShown]
 
 
 class ReportedMessage(Shape):
