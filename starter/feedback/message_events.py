@@ -68,6 +68,22 @@ class MessageEvents:
         await self._intake.take(parse_call(event, "track"), of)
         return True
 
+    async def report(self, message_id: str, what: Happening, reason: str, *, hard: bool, machine: bool = False) -> bool:
+        """Take in what a service or a mailbox reports; return False where there is no such message.
+
+        Hard bounces and complaints suppress the message's address.
+        """
+        properties: Json = {"reason": reason} if reason else {}
+        if what == "bounced":
+            properties["hard"] = hard
+        if machine:
+            properties["machine"] = True
+        if not await self.happened(message_id, what, properties):
+            return False
+        if what == "complained" or (what == "bounced" and hard):
+            await self.suppress(message_id, what)
+        return True
+
     async def sent(self, message_id: str, provider_id: str) -> None:
         """Settle an unknown outcome: the provider has the message, as it says itself."""
         async with self._database.read() as connection:

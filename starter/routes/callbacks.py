@@ -20,7 +20,6 @@ from campaigns.starter.feedback.mail_services.told import MailTold, NotSigned
 from campaigns.starter.feedback.message_events import Happening
 from campaigns.starter.http.bodies import parse, parse_json, read_body
 from campaigns.starter.http.problems import Problem
-from campaigns.starter.routes.messages import record_report
 
 router = APIRouter(prefix="/callbacks", include_in_schema=False)
 log = structlog.get_logger()
@@ -95,7 +94,9 @@ async def _record(parts: Services, service: str, mail: MailTold) -> None:
             known = await parts.consents.unsubscribe(message_id, service)
         else:
             reason = storable(mail.reason, 500)
-            known = await record_report(parts, message_id, mail.what, reason, hard=mail.hard, machine=mail.machine)
+            known = await parts.message_events.report(
+                message_id, mail.what, reason, hard=mail.hard, machine=mail.machine
+            )
         if known:
             return
 
@@ -150,5 +151,5 @@ async def mail_webhook(request: Request, parts: Parts) -> Response:
     what = _REPORTED.get(str(told.get("type")) if isinstance(told, dict) else "")
     if what is not None:
         data = parse(MailWebhook, told).data
-        await record_report(parts, known_as(data.message_id), what, data.reason, hard=data.hard)
+        await parts.message_events.report(known_as(data.message_id), what, data.reason, hard=data.hard)
     return Response(status_code=204)

@@ -102,12 +102,13 @@ async def get_decisions(customer_id: str, parts: Parts, page: Page) -> Json:
 @router.get("/{customer_id:path}/segments", response_model=SegmentChanges)
 async def get_segment_changes(customer_id: str, parts: Parts, page: Page) -> Json:
     """What the customer has entered and left, the newest first, when, and by what."""
+    before = page.after(int)
     async with parts.database.read() as connection:
         if await customers.get(connection, customer_id) is None:
             raise not_found("customer", customer_id)
-        rows = await segments.changes(connection, customer_id, page.limit)
+        rows = await segments.changes(connection, customer_id, page.limit, before)
     listed = [{"segment": row.segment_key, "change": row.change, "cause": row.cause, "at": iso(row.at)} for row in rows]
-    return {"changes": listed, "next": None}
+    return {"changes": listed, "next": page.next(rows, lambda row: row.id)}
 
 
 @router.put(

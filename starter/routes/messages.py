@@ -7,9 +7,8 @@ from pydantic import Field
 
 from campaigns.models.problems import FieldError, Invalid
 from campaigns.models.values import Json, Strict
-from campaigns.starter.composition import Parts, Services
+from campaigns.starter.composition import Parts
 from campaigns.starter.feedback.mail_reports import known_as, read_reports
-from campaigns.starter.feedback.message_events import Happening
 from campaigns.starter.http.bodies import Body, parse, read_body
 from campaigns.starter.http.openapi import takes
 from campaigns.starter.http.problems import Problem
@@ -39,7 +38,9 @@ async def report_by_mail(request: Request, parts: Parts) -> Json:
     found = read_reports(await read_body(request, MAX_REPORT))
     if not found:
         raise Invalid([FieldError("body", "is no report of what became of a mail, or nothing final")])
-    recorded = [one for one in found if await record_report(parts, one.message_id, one.type, one.reason, hard=one.hard)]
+    recorded = [
+        one for one in found if await parts.message_events.report(one.message_id, one.type, one.reason, hard=one.hard)
+    ]
     if not recorded:
         raise Problem(404, "Not found", f"there is no message {found[0].message_id!r}")
     return {"recorded": [{"message_id": one.message_id, "type": one.type} for one in recorded]}
@@ -49,23 +50,6 @@ async def report_by_mail(request: Request, parts: Parts) -> Json:
 async def report(message_id: str, body: Body, parts: Parts) -> Response:
     """What came of a message, by its id or its Message-ID. Hard bounces and complaints suppress the address."""
     told = parse(MessageReport, body)
-    if not await record_report(parts, known_as(message_id), told.type, told.reason, hard=told.hard):
+    if not await parts.message_events.report(known_as(message_id), told.type, told.reason, hard=told.hard):
         raise Problem(404, "Not found", f"there is no message {message_id!r}")
     return Response(status_code=204)
-
-
-async def record_report(
-    parts: Services, message_id: str, what: Happening, reason: str, *, hard: bool, machine: bool = False
-) -> bool:
-    """Whether there is such a message; hard bounces and complaints suppress its address."""
-    properties: Json = {"reason": reason} if reason else {}
-    if what == "bounced":
-        properties["hard"] = hard
-    if machine:
-        properties["machine"] = True
-    once_per = "machine" if machine else ""
-    if not await parts.message_events.happened(message_id, what, properties, once_per=once_per):
-        return False
-    if what == "complained" or (what == "bounced" and hard):
-        await parts.message_events.suppress(message_id, what)
-    return True

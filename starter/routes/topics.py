@@ -10,6 +10,7 @@ from campaigns.models.values import Json, Name, Strict
 from campaigns.starter.composition import Parts
 from campaigns.starter.http.bodies import Body, parse
 from campaigns.starter.http.openapi import takes
+from campaigns.starter.http.paging import Page
 from campaigns.starter.http.problems import not_found
 from campaigns.starter.routes.shapes.content import TopicPage, TopicShown
 
@@ -56,7 +57,8 @@ async def get_topic(key: TopicKey, parts: Parts) -> Json:
 
 
 @router.get("", response_model=TopicPage)
-async def get_topics(parts: Parts) -> Json:
+async def get_topics(parts: Parts, page: Page) -> Json:
     """All topics, by key."""
     async with parts.database.read() as connection:
-        return {"topics": [one._asdict() for one in await topics.listed(connection)], "next": None}
+        rows = await topics.listed(connection, page.after(str) or "", page.limit)
+    return {"topics": [row._asdict() for row in rows], "next": page.next(rows, lambda row: row.key)}

@@ -131,16 +131,20 @@ async def add_changes(connection: Connection, rows: list[dict[str, Any]]) -> Non
 class ChangeRow(NamedTuple):
     """A customer has entered or left a segment."""
 
+    id: int
     segment_key: str
     change: str
     cause: str
     at: datetime
 
 
-async def changes(connection: Connection, customer_id: str, limit: int) -> list[ChangeRow]:
-    """Return what the customer entered and left, the newest first."""
-    statement = select(SegmentChange.segment_key, SegmentChange.change, SegmentChange.cause, SegmentChange.at)
-    statement = statement.where(SegmentChange.customer_id == customer_id)
+async def changes(connection: Connection, customer_id: str, limit: int, before: int | None = None) -> list[ChangeRow]:
+    """Return what the customer entered and left before this id, the newest first."""
+    statement = select(
+        SegmentChange.id, SegmentChange.segment_key, SegmentChange.change, SegmentChange.cause, SegmentChange.at
+    ).where(SegmentChange.customer_id == customer_id)
+    if before is not None:
+        statement = statement.where(SegmentChange.id < before)
     rows = await connection.execute(statement.order_by(SegmentChange.id.desc()).limit(limit))
     return [ChangeRow(*row) for row in rows]
 

@@ -25,7 +25,8 @@ async def put(connection: Connection, key: str, name: str, *, opt_in: bool, doub
     await connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
 
 
-async def listed(connection: Connection) -> list[TopicRow]:
-    """All topics, by key."""
+async def listed(connection: Connection, after: str = "", limit: int | None = None) -> list[TopicRow]:
+    """Topics behind the key, by key."""
     statement = select(Topic.key, Topic.name, Topic.opt_in, Topic.double_opt_in).order_by(Topic.key)
+    statement = statement.where(Topic.key > after).limit(limit)
     return [TopicRow(*row) for row in await connection.execute(statement)]
