@@ -1,6 +1,5 @@
 """Bodies of requests: read within limits, parsed and checked."""
 
-import math
 import zlib
 from typing import Annotated, Any, TypeVar
 
@@ -9,10 +8,10 @@ from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 
 from campaigns.models.problems import FieldError, Invalid, field_errors
+from campaigns.models.storable import unfit
 from campaigns.starter.http.problems import Problem
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
-MAX_NESTING = 100
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -62,29 +61,8 @@ def load_json(body: bytes) -> Any:
 
 def check_fit(value: Any) -> None:
     """Raises Invalid for U+0000, a number that is not finite, or what nests without end."""
-    if found := _unfit(value):
+    if found := unfit(value):
         raise Invalid([found])
-
-
-def _unfit(value: Any) -> FieldError | None:
-    """What JSON allows and the database does not, searched without recursion."""
-    rest: list[tuple[Any, str, int]] = [(value, "", 0)]
-    while rest:
-        here, place, depth = rest.pop()
-        if depth > MAX_NESTING:
-            return FieldError(place[:200] or "body", f"nests deeper than {MAX_NESTING}")
-        if isinstance(here, str) and "\0" in here:
-            return FieldError(place or "body", "must not contain U+0000")
-        if isinstance(here, float) and not math.isfinite(here):
-            return FieldError(place or "body", "must be a finite number")
-        if isinstance(here, dict):
-            for key, child in here.items():
-                if "\0" in key:
-                    return FieldError(place or "body", "must not contain U+0000 in a name")
-                rest.append((child, f"{place}.{key}" if place else key, depth + 1))
-        elif isinstance(here, list):
-            rest.extend((child, f"{place}[{index}]", depth + 1) for index, child in enumerate(here))
-    return None
 
 
 async def json_body(request: Request) -> Any:
