@@ -1,5 +1,6 @@
 """Bodies of requests: read within limits, parsed and checked."""
 
+import asyncio
 import zlib
 from typing import Annotated, Any, TypeVar
 
@@ -12,20 +13,27 @@ from campaigns.models.storable import unfit
 from campaigns.starter.http.problems import Problem
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
+BODY_S = 30.0
+"""So long a body may take to come: who sends none holds a place for those who do."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body; 413 as soon as it is over the limit, whatever its headers say."""
+    """The body; 413 as soon as it is over the limit, whatever its headers say, and 408 where it does not come."""
     chunks, size = [], 0
     if int(request.headers.get("content-length") or 0) > limit:
         raise _too_large(limit)
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        chunks.append(chunk)
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise _too_large(limit)
+                chunks.append(chunk)
+    except TimeoutError:
+        errors = [FieldError("body", f"did not come within {BODY_S:.0f} s")]
+        raise Problem(408, "Request timeout", "the body did not come in time", errors) from None
     return b"".join(chunks)
 
 

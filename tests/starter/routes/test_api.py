@@ -1,5 +1,6 @@
 """The management and ingestion API over real HTTP: what it takes, what it refuses and how it says so."""
 
+import asyncio
 import json
 import re
 
@@ -307,3 +308,14 @@ async def test_the_openapi_document_is_whole(starter: Starter):
     referred = set(re.findall(r"#/components/schemas/\w+", json.dumps(document)))
     assert referred <= known
     assert {"/v1/track", "/v1/campaigns/{key}", "/v1/entries/{entry_id}"} <= set(document["paths"])
+
+
+async def test_a_body_that_does_not_come(starter: Starter, monkeypatch: pytest.MonkeyPatch):
+    """Whoever opens a request and sends nothing, with a key or without, gives the place back."""
+    monkeypatch.setattr("campaigns.starter.http.bodies.BODY_S", 0.2)
+    host, port = starter.url.removeprefix("http://").split(":")
+    for path in ("/v1/track", "/v1/t", "/v1/batch"):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{".encode())
+        assert (await reader.readline()).split()[1] == b"408"
+        writer.close()
