@@ -95,7 +95,7 @@ class Clients:
         return await self._until_answered(self._tracking, "POST", path, body)
 
     async def _until_answered(self, clients: list[httpx2.AsyncClient], method: str, path: str, body: object) -> dict:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while True:
             said = "no answer"
             try:

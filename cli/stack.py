@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import random
 import secrets
 import signal
 import socket
@@ -23,6 +24,8 @@ from campaigns.cli.embedded.providers import service_account
 from campaigns.cli.embedded.temporal import Say, server_command, temporal_binary
 from campaigns.models.store.database import migrate
 
+QUIET_PORTS = range(20_000, 32_000)
+"""Below those that systems give to whoever connects (RFC 6335; Linux from 32768 on)."""
 PREFERRED_PORTS = {"temporal": 7233, "web_ui": 8233, "smtp": 1025, "twilio": 8025}
 READY_S = 90
 STOP_S = 40
@@ -288,6 +291,5 @@ def _is_free(port: int) -> bool:
 def _free_port(preferred: int) -> int:
     if preferred and _is_free(preferred):
         return preferred
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    # Not one that the system gives to whoever connects: it might be given away before it is bound.
+    return next(port for port in random.sample(QUIET_PORTS, len(QUIET_PORTS)) if _is_free(port))
