@@ -92,7 +92,8 @@ class Ledger:
                 capped = await cap_against(connection, passage, known.customer_id, now)
             recipient = await self.look_up(connection, passage, rendered.outgoing.to, lock=True)
             message = recipient.message if recipient else None
-            against = check_again(passage, recipient) or (capped if message is None else None)
+            # What another attempt does or has done comes first: nothing may settle its message but itself.
+            against = _taken(passage, message) or check_again(passage, recipient) or (None if message else capped)
             attempt = None if against else await _begin(connection, passage, rendered, message, now)
             if attempt is not None:
                 await entries.mark_exposed(connection, passage.entry_id, now)
@@ -275,6 +276,14 @@ def _claim_row(passage: Passage, rendered: RenderedMessage, now: datetime) -> di
     }
 
 
+def _taken(passage: Passage, message: MessageRow | None) -> SendResult | None:
+    """Where another attempt is under way, has settled the message, or may have sent it: the next try finds out."""
+    if message is None or message.status == MessageStatus.RETRY:
+        return None
+    cut_off = message.status == MessageStatus.SENDING and not lease_left(message)
+    return None if cut_off and not passage.is_marketing else UNDER_WAY
+
+
 async def _begin(
     connection: Connection, passage: Passage, rendered: RenderedMessage, message: MessageRow | None, now: datetime
 ) -> int | None:
@@ -285,8 +294,6 @@ async def _begin(
             return None
         await write_reports(connection, entry, [*entry.reports, _waiting(passage, "sending")])
         return 1
-    if message.status != MessageStatus.RETRY and (message.status != MessageStatus.SENDING or lease_left(message)):
-        return None
     attempt, address = message.attempt + 1, rendered.outgoing.to[:ADDRESS_LENGTH]
     await messages.begin_attempt(connection, message.id, attempt, now + LEASE, address)
     return attempt

@@ -106,6 +106,38 @@ async def test_overlapping_attempts_have_one_identity(product: Product, category
     assert [outgoing.message_id for outgoing in provider.taken] == [row.id, row.id]
 
 
+async def test_nothing_settles_the_message_of_an_attempt_that_is_under_way(product: Product, monkeypatch):
+    """The second comes to its claim when the first is at the provider, and consent was withdrawn meanwhile."""
+    provider = Provider()
+    starter, attempts = await delivery(product, provider)
+    render, reached, free = Drafting.render, asyncio.Event(), asyncio.Event()
+
+    async def render_late(self: Drafting, draft: Any) -> Any:
+        reached.set()
+        await free.wait()
+        return await render(self, draft)
+
+    monkeypatch.setattr(Drafting, "render", render_late)
+    second = asyncio.ensure_future(attempts.send())
+    await reached.wait()
+    monkeypatch.setattr(Drafting, "render", render)
+    answers = []
+
+    async def withdraw() -> None:
+        said = {"channel": "email", "status": "unsubscribed", "source": "a letter"}
+        await starter.call("PUT", "/v1/customers/ann/consents", said)
+        free.set()
+        answers.append(await second)
+
+    provider.before = withdraw
+    assert await attempts.send() == "sent"
+    assert answers == ["NotSent"]
+    assert ((await attempts.message()).status, len(provider.taken)) == ("sent", 1)
+    assert await attempts.outcomes() == [("completed", None)]
+    # Whoever comes later hears what came of it, whatever speaks against another one now.
+    assert await attempts.send() == "sent"
+
+
 @pytest.mark.parametrize(
     ("change", "category", "reason"),
     [
