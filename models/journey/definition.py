@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from campaigns.models.channels import PersonalChannel
-from campaigns.models.journey.conditions import Condition, StepIs
+from campaigns.models.journey.conditions import Condition, StepIs, first_part
 from campaigns.models.journey.conditions import walk as walk_condition
 from campaigns.models.journey.steps import (
     OTHERWISE,
@@ -206,7 +206,7 @@ class Definition(Strict):
             if isinstance(step, Delay) and step.until is not None:
                 names.add("timezone")
                 if isinstance(step.until, UntilAttribute):
-                    names |= {step.until.attribute, step.until.attribute.partition(".")[0]}
+                    names |= {step.until.attribute, first_part(step.until.attribute)}
         return frozenset(names)
 
     @cached_property

@@ -62,12 +62,13 @@ async def erased_ids(
 async def add_events(connection: Connection, calls: Sequence[TrackingCall], now: datetime) -> None:
     """Keep the events, make their customers where they are unknown, and let memberships follow."""
     ids = {call.user_id for call in calls if call.user_id}
-    new = ids - (await customers.lock_many(connection, ids)).keys()
+    known = await customers.lock_many(connection, ids)
+    new = ids - known.keys()
     await customers.create_missing(connection, new, now)
     names = frozenset(call.event_name for call in calls if call.event_name)
     await events.remember_names(connection, names, now)
     await events.add_many(connection, [{**call.row(now), "answer": _ANSWER} for call in calls])
-    attributes = await customers.lock_many(connection, ids)
+    attributes = known | await customers.lock_many(connection, new)
     await _follow(connection, attributes, new, Touch("import", events=names), now)
 
 

@@ -56,7 +56,7 @@ async def opened(token: str, request: Request, parts: Parts) -> Response:
     message_id = parts.signing.value_of("open", token)
     if message_id is not None and request.method != "HEAD":
         machine = {"machine": True} if _is_machine(request) else {}
-        await parts.message_events.happened(message_id, "opened", machine, once_per="machine" if machine else "")
+        await parts.message_events.happened(message_id, "opened", machine)
     return Response(_IMAGE, media_type="image/gif", headers=_NO_STORE)
 
 

@@ -33,7 +33,7 @@ async def lift_suppression(suppression_id: str, parts: Parts) -> Response:
     """Lifts a suppression: the address gets messages again. What its owner has unsubscribed from stays."""
     channel, _, address_hash = suppression_id.partition(".")
     async with parts.database.write() as connection:
-        if not await suppressions.delete_one(connection, channel, address_hash):
+        if not await suppressions.lift(connection, channel, address_hash):
             raise not_found("suppression", suppression_id)
     return Response(status_code=204)
 

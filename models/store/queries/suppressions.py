@@ -62,17 +62,11 @@ async def page(
     return [SuppressionRow(*row) for row in rows]
 
 
-async def delete_one(connection: Connection, channel: str, address_hash: str) -> bool:
-    """Whether there was the suppression; it is lifted."""
+async def lift(connection: Connection, channel: str, address_hash: str, saying: str | None = None) -> bool:
+    """Whether there was the suppression, with a reason that says this where it is asked; it is lifted."""
     statement = delete(Suppression).where(Suppression.channel == channel, Suppression.address_hash == address_hash)
-    return bool((await connection.execute(statement)).rowcount)
-
-
-async def lift(connection: Connection, channel: str, address_hash: str, saying: str) -> bool:
-    """Whether there was a suppression whose reason says this; it is lifted."""
-    statement = delete(Suppression).where(
-        Suppression.channel == channel, Suppression.address_hash == address_hash, Suppression.reason.contains(saying)
-    )
+    if saying is not None:
+        statement = statement.where(Suppression.reason.contains(saying))
     return bool((await connection.execute(statement)).rowcount)
 
 
